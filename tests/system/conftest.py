@@ -1,0 +1,47 @@
+"""Fixtures of all system tests: real routers, looked at from outside."""
+import itertools
+
+import pytest
+
+from support.router import Config, Router
+
+
+@pytest.fixture
+def start_router(tmp_path, request):
+    """start_router(config=None, wait=True, **Router's arguments): a Router that is checked and ended after the test."""
+    routers, numbers = [], itertools.count()
+
+    def start(config=None, wait=True, **arguments):
+        number = next(numbers)
+        arguments.setdefault("name", "router%d" % number if number else "router")
+        made = Router(config if config is not None else Config(), tmp_path, **arguments)
+        routers.append(made)  # from here on it is ended, whatever happens
+        if wait:
+            made.wait_ready()
+        return made
+
+    request.node.trunkline_routers = routers
+    yield start
+    failures = []
+    for router in routers:
+        try:
+            router.finish()
+        except AssertionError as e:
+            failures.append(str(e))
+    if failures:
+        pytest.fail("\n".join(failures), pytrace=False)
+
+
+@pytest.fixture
+def router(start_router):
+    """A standalone router with one listener, and the address prefixes closest, balanced and multicast."""
+    return start_router()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of its routers' logs."""
+    report = (yield).get_result()
+    if report.failed:
+        for router in getattr(item, "trunkline_routers", []):
+            report.sections.append(("log of %s" % router.name, router.tail()))
