@@ -11,7 +11,7 @@ struct u32map_slot {
     uint32_t key;
 };
 struct u32map {
-    struct u32map_slot *slots; /* NULL while empty: an idle connection pays nothing */
+    struct u32map_slot *slots; /* NULL until the first put; after that at least 8 slots, so that one key coming and going is cheap */
     uint32_t mask, count;
 };
 

@@ -26,6 +26,12 @@ struct CAPABILITY("mutex") lock {
     pthread_mutex_t m;
 };
 
+/* For a lock with static storage. */
+#define LOCK_INIT                                                                                                      \
+    {                                                                                                                  \
+        PTHREAD_MUTEX_INITIALIZER                                                                                      \
+    }
+
 void lock_init(struct lock *l);
 void lock_fini(struct lock *l);
 void lock_take(struct lock *l) ACQUIRES(*l);
@@ -41,6 +47,8 @@ extern struct thread_role control_role, worker_role;
 
 void thread_become_control(void) ACQUIRES(control_role); /* first thing in the control thread */
 void thread_become_worker(int index) ACQUIRES(worker_role);
+void thread_leave_control(void) RELEASES(control_role); /* last thing in it */
+void thread_leave_worker(void) RELEASES(worker_role);
 void assert_on_control(void) ASSERTS(control_role);
 void assert_on_worker(void) ASSERTS(worker_role);
 bool thread_is_control(void);

@@ -8,6 +8,7 @@
 #define TRUNKLINE_BASE_LOG_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,7 +41,7 @@ extern _Atomic uint32_t log_masks[LOG_MODULE_COUNT]; /* effective masks; relaxed
 
 static inline bool log_enabled(enum log_module m, enum log_level l)
 {
-    return (__atomic_load_n(&log_masks[m], __ATOMIC_RELAXED) >> l) & 1;
+    return (atomic_load_explicit(&log_masks[m], memory_order_relaxed) >> l) & 1;
 }
 
 /* Write one line if enabled; counts it either way (logStats). Text is cut at 2047 octets.

@@ -1,7 +1,7 @@
 /* mailbox.h -- letters from any thread to the one that owns the mailbox.
  *
  * A letter is embedded in the object it is about; posting never allocates and cannot fail. Letters posted by one thread are
- * delivered in the order of posting. The owner is woken by an eventfd only when the box was empty.
+ * delivered in the order of posting. The owner is woken by an eventfd, and only when it has said that it goes to sleep.
  */
 #ifndef TRUNKLINE_BASE_MAILBOX_H
 #define TRUNKLINE_BASE_MAILBOX_H
@@ -29,10 +29,11 @@ struct letter {
 
 struct mailbox {
     /* fixed at creation */
-    int wake_fd; /* eventfd, for the owner's poller: readable when letters wait */
+    int wake_fd; /* eventfd, for the owner's poller, edge-triggered (EPOLLIN | EPOLLET): nobody reads it */
     /* any thread, under the lock */
     struct lock lock;
     struct letter *head, **tail;
+    bool wake_wanted; /* the owner sleeps or is about to: the next post wakes it */
     /* owner only */
     uint64_t drained;
 };
@@ -46,6 +47,10 @@ void mailbox_fini(struct mailbox *mb);
  *   Ownership: l is lent until its function starts; the object that holds it must live that long.
  */
 void mailbox_post(struct mailbox *mb, struct letter *l);
+
+/* Ask before blocking. Result: false, letters wait: drain them. After true the next post signals wake_fd.
+ *   Thread: owner. */
+bool mailbox_may_sleep(struct mailbox *mb);
 
 /* Deliver all letters that are there now (not those posted meanwhile). Result: whether there were any. Thread: owner. */
 bool mailbox_drain(struct mailbox *mb);

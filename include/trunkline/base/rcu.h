@@ -20,7 +20,8 @@ void rcu_wake(void);          /* after blocking */
 typedef void rcu_free_fn(void *p);
 /* Call fn(p) after every reader has passed a quiet point. Thread: any; fn runs on a thread of the library. */
 void rcu_defer(void *p, rcu_free_fn *fn);
-/* Wait until all deferred calls so far have run (process end, tests). Thread: not a reader, or one that sleeps. */
+/* Wait until all deferred calls so far have run, and end the library's thread (the next rcu_defer() starts it again). The last
+ * thing before the process ends, and in tests. Thread: not a reader, or one that sleeps. */
 void rcu_barrier_all(void);
 
 #endif

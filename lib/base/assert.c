@@ -1,0 +1,10 @@
+#include <trunkline/base/assert.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void assert_failed(const char *expression, const char *file, int line)
+{
+    fprintf(stderr, "%s:%d: assertion failed: %s\n", file, line, expression);
+    abort();
+}
