@@ -7,20 +7,20 @@
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
 
-/* Linear probing from slot `key & mask`. Robin Hood order: of two keys the one farther from its home slot goes first, so a
- * search ends at the first slot whose key is nearer to its home than the one looked for, and a removal moves back only what
- * was displaced. A run of contiguous keys has no displaced ones: every operation touches one slot. */
+/* Linear probing from slot `key & mask`. Robin Hood order: of two keys the one farther from its home slot goes first,
+ * so a search ends at the first slot whose key is nearer to its home than the one looked for, and a removal moves back
+ * only what was displaced. A run of contiguous keys has no displaced ones: every operation touches one slot. */
 #define SMALLEST 8
 
 void u32map_init(struct u32map *m)
 {
-    *m = (struct u32map) { 0 };
+    *m = (struct u32map){0};
 }
 
 void u32map_fini(struct u32map *m)
 {
     free(m->slots);
-    *m = (struct u32map) { 0 };
+    *m = (struct u32map){0};
 }
 
 /* How far slot i is from the home of the key in it. */
@@ -92,7 +92,7 @@ void u32map_put(struct u32map *m, uint32_t key, void *value)
         resize(m, SMALLEST);
     else if (m->count >= m->mask - m->mask / 4)
         resize(m, (m->mask + 1) * 2);
-    insert(m, (struct u32map_slot) { .key = key, .value = value });
+    insert(m, (struct u32map_slot){.key = key, .value = value});
 }
 
 void *u32map_remove(struct u32map *m, uint32_t key)

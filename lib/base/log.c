@@ -28,7 +28,7 @@
 struct sink {
     struct sink *next;
     char *name;
-    int fd;        /* -1: syslog */
+    int fd; /* -1: syslog */
     bool owns_fd;
     unsigned refs; /* under the lock: settings and lines being written */
 };
@@ -73,12 +73,8 @@ static const char *const level_names[] = {
 #undef X
 };
 static const int syslog_levels[] = {
-    [LOG_LEVEL_TRACE] = LOG_DEBUG,
-    [LOG_LEVEL_DEBUG] = LOG_DEBUG,
-    [LOG_LEVEL_INFO] = LOG_INFO,
-    [LOG_LEVEL_NOTICE] = LOG_NOTICE,
-    [LOG_LEVEL_WARNING] = LOG_WARNING,
-    [LOG_LEVEL_ERROR_LEVEL] = LOG_ERR,
+    [LOG_LEVEL_TRACE] = LOG_DEBUG,   [LOG_LEVEL_DEBUG] = LOG_DEBUG,     [LOG_LEVEL_INFO] = LOG_INFO,
+    [LOG_LEVEL_NOTICE] = LOG_NOTICE, [LOG_LEVEL_WARNING] = LOG_WARNING, [LOG_LEVEL_ERROR_LEVEL] = LOG_ERR,
     [LOG_LEVEL_CRITICAL] = LOG_CRIT,
 };
 
@@ -112,7 +108,7 @@ uint64_t log_count(enum log_module m, enum log_level l)
 /* A new target, count 1, not yet in the list. Errors: ERR_SYSTEM, the file cannot be opened. */
 static enum err sink_open(const char *name, struct sink **out)
 {
-    struct sink s = { .fd = -1, .refs = 1 };
+    struct sink s = {.fd = -1, .refs = 1};
     if (strcmp(name, "stderr") == 0) {
         s.fd = STDERR_FILENO;
     } else if (strcmp(name, "stdout") == 0) {
@@ -171,8 +167,8 @@ static struct sink *sink_put(struct sink *s) REQUIRES(lock)
     return s;
 }
 
-/* A log that loses lines misleads whoever reads it later, so the process ends, as it always has. Without exit handlers: other
- * threads are running. */
+/* A log that loses lines misleads whoever reads it later, so the process ends, as it always has. Without exit handlers:
+ * other threads are running. */
 _Noreturn static void sink_has_failed(const struct sink *s)
 {
     char line[512];
@@ -191,7 +187,7 @@ static void sink_write(const struct sink *s, const char *line, size_t n)
             line += written;
             n -= (size_t)written;
         } else if (errno == EAGAIN) {
-            struct pollfd pfd = { .fd = s->fd, .events = POLLOUT };
+            struct pollfd pfd = {.fd = s->fd, .events = POLLOUT};
             poll(&pfd, 1, -1);
         } else if (errno != EINTR) {
             sink_has_failed(s);
@@ -201,9 +197,9 @@ static void sink_write(const struct sink *s, const char *line, size_t n)
 
 /* --- timestamps --- */
 
-/* Copy the conversion that begins at `%` in `from`, with us in place of its argument. The format is the user's, so it never
- * reaches printf: an integer conversion is taken apart here, and anything else is copied as it stands.
- *   Result: octets of `from` used. */
+/* Copy the conversion that begins at `%` in `from`, with us in place of its argument. The format is the user's, so it
+ * never reaches printf: an integer conversion is taken apart here, and anything else is copied as it stands. Result:
+ * octets of `from` used. */
 static size_t expand_conversion(const char *from, unsigned long us, char *out, size_t room, size_t *len)
 {
     size_t i = 1;
@@ -273,11 +269,12 @@ void log_set_timestamp(const char *format, bool utc)
 
 /* --- the kept entries --- */
 
-static struct kept *kept_new(enum log_module m, enum log_level l, const char *text, const char *file, int line, wall_us now)
+static struct kept *kept_new(enum log_module m, enum log_level l, const char *text, const char *file, int line,
+                             wall_us now)
 {
     size_t text_size = strlen(text) + 1, file_size = file ? strlen(file) + 1 : 0;
     struct kept *k = xmalloc(sizeof *k + text_size + file_size);
-    *k = (struct kept) { .refs = 1, .module = m, .level = l, .line = line, .time = now, .file_at = file ? text_size : 0 };
+    *k = (struct kept){.refs = 1, .module = m, .level = l, .line = line, .time = now, .file_at = file ? text_size : 0};
     memcpy(k->chars, text, text_size);
     if (file)
         memcpy(k->chars + text_size, file, file_size);
@@ -354,13 +351,14 @@ static void route_find(struct route *r, enum log_module m, wall_us now) REQUIRES
         format_timestamp(now, r->timestamp, sizeof r->timestamp);
 }
 
-static void write_line(const struct route *r, enum log_module m, enum log_level l, const char *text, const char *file, int line)
+static void write_line(const struct route *r, enum log_module m, enum log_level l, const char *text, const char *file,
+                       int line)
 {
     char source[512] = "", out[sizeof r->timestamp + sizeof source + TEXT_MAX + 64];
     if (r->source && file)
         snprintf(source, sizeof source, " (%s:%d)", file, line);
     int n = snprintf(out, sizeof out, "%s%s%s (%s) %s%s\n", r->timestamp, r->timestamp[0] ? " " : "", module_names[m],
-        level_names[l], text, source);
+                     level_names[l], text, source);
     ASSERT(n > 0 && (size_t)n < sizeof out);
     if (r->sink->fd < 0)
         syslog(syslog_levels[l], "%.*s", n - 1, out);
@@ -405,9 +403,8 @@ bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint32_t *left_out)
     int64_t now = clock_mono_ms() / 1000;
     /* Relaxed: two threads at the turn of a second may let a line more pass, no more than that. */
     int64_t then = atomic_load_explicit(&limit->second, memory_order_relaxed);
-    if (then != now
-        && atomic_compare_exchange_strong_explicit(
-            &limit->second, &then, now, memory_order_relaxed, memory_order_relaxed)) {
+    if (then != now && atomic_compare_exchange_strong_explicit(&limit->second, &then, now, memory_order_relaxed,
+                                                               memory_order_relaxed)) {
         uint32_t seen = atomic_exchange_explicit(&limit->count, 1, memory_order_relaxed);
         *left_out = seen > burst ? seen - burst : 0;
         return true;
@@ -425,7 +422,7 @@ static void refresh_masks(void) REQUIRES(lock)
     }
 }
 
-static const struct setting inherit_all = { .mask = -1, .include_timestamp = -1, .include_source = -1 };
+static const struct setting inherit_all = {.mask = -1, .include_timestamp = -1, .include_source = -1};
 
 /* What DEFAULT leaves unset has nobody to inherit from: it stays as it is. */
 static void keep_unset(struct setting *new, const struct setting *old) REQUIRES(lock)
@@ -451,7 +448,7 @@ enum err log_configure(enum log_module m, const struct log_setting *s)
             return e;
     }
     lock_take(&lock);
-    struct setting new = { s->mask, s->include_timestamp, s->include_source, sink_share(fresh, &unused) };
+    struct setting new = {s->mask, s->include_timestamp, s->include_source, sink_share(fresh, &unused)};
     if (m == LOG_DEFAULT)
         keep_unset(&new, &settings[m]);
     struct sink *old = settings[m].sink;
@@ -473,7 +470,7 @@ void log_init(void)
     lock_take(&lock);
     for (int i = 0; i < LOG_MODULE_COUNT; i++)
         settings[i] = inherit_all;
-    settings[LOG_DEFAULT] = (struct setting) { .mask = info_and_higher, .include_timestamp = 1, .include_source = 0 };
+    settings[LOG_DEFAULT] = (struct setting){.mask = info_and_higher, .include_timestamp = 1, .include_source = 0};
     settings[LOG_DEFAULT].sink = sink_share(fresh, &unused);
     refresh_masks();
     lock_drop(&lock);
@@ -486,7 +483,7 @@ void log_fini(void)
     lock_take(&lock);
     for (int i = 0; i < LOG_MODULE_COUNT; i++) {
         sink_free(sink_put(settings[i].sink));
-        settings[i] = (struct setting) { 0 };
+        settings[i] = (struct setting){0};
     }
     refresh_masks();
     for (size_t i = 0; i < KEPT_MAX; i++) {

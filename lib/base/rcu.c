@@ -9,8 +9,8 @@
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
 
-/* liburcu is not instrumented, so ThreadSanitizer cannot see that what a reader did before its quiet point comes before the
- * end of the grace period. These two tell it, and do nothing in other builds. */
+/* liburcu is not instrumented, so ThreadSanitizer cannot see that what a reader did before its quiet point comes before
+ * the end of the grace period. These two tell it, and do nothing in other builds. */
 #if defined(__SANITIZE_THREAD__)
 #define RCU_TSAN 1
 #elif defined(__has_feature)
@@ -67,8 +67,8 @@ void rcu_wake(void)
     urcu_qsbr_thread_online();
 }
 
-/* Deferred calls are run by one thread, which starts with the first of them and is joined by rcu_barrier_all(). (liburcu's
- * own call_rcu thread would do, but it cannot be ended.) */
+/* Deferred calls are run by one thread, which starts with the first of them and is joined by rcu_barrier_all().
+ * (liburcu's own call_rcu thread would do, but it cannot be ended.) */
 struct deferred {
     struct deferred *next;
     void *p;
@@ -83,7 +83,7 @@ static struct {
     bool running; /* there is a thread, not yet joined */
     bool ending;  /* somebody is going to join it */
     pthread_t thread;
-} reclaimer = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .tail = &reclaimer.head };
+} reclaimer = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .tail = &reclaimer.head};
 
 static uint64_t run_batch(struct deferred *batch)
 {
@@ -136,7 +136,7 @@ static void ensure_thread(void)
 void rcu_defer(void *p, rcu_free_fn *fn)
 {
     struct deferred *d = xmalloc(sizeof *d);
-    *d = (struct deferred) { .p = p, .fn = fn };
+    *d = (struct deferred){.p = p, .fn = fn};
     pthread_mutex_lock(&reclaimer.lock);
     *reclaimer.tail = d;
     reclaimer.tail = &d->next;

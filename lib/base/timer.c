@@ -6,13 +6,13 @@
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
 
-/* Level l has 64 slots of 64^l milliseconds. A timer stands on the level of the highest digit (base 64) in which its due
- * time differs from the wheel's time, in the slot of that digit. So the slots of one level that hold timers all lie ahead of
- * the wheel's time and within its current slot of the next level, and the first timer is always in the first used slot of
- * the lowest used level. When time reaches a slot above level 0 its timers move down.
+/* Level l has 64 slots of 64^l milliseconds. A timer stands on the level of the highest digit (base 64) in which its
+ * due time differs from the wheel's time, in the slot of that digit. So the slots of one level that hold timers all lie
+ * ahead of the wheel's time and within its current slot of the next level, and the first timer is always in the first
+ * used slot of the lowest used level. When time reaches a slot above level 0 its timers move down.
  *
- * 7 levels last for 139 years after boot. A bit of `used` may be set for a slot that has been emptied by cancelling, since
- * timer_cancel() does not know the wheel; it is cleared when time reaches it.
+ * 7 levels last for 139 years after boot. A bit of `used` may be set for a slot that has been emptied by cancelling,
+ * since timer_cancel() does not know the wheel; it is cleared when time reaches it.
  */
 #define DIGIT_BITS 6
 #define SLOTS (1 << DIGIT_BITS)

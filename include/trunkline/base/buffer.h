@@ -1,7 +1,7 @@
 /* buffer.h -- counted byte buffers, and slices of them.
  *
- * Received bytes stay where the socket put them; who keeps a part of them holds a count. The count is atomic because a slice may
- * travel to another worker. The bytes are written before the buffer is shared and never after.
+ * Received bytes stay where the socket put them; who keeps a part of them holds a count. The count is atomic because a
+ * slice may travel to another worker. The bytes are written before the buffer is shared and never after.
  */
 #ifndef TRUNKLINE_BASE_BUFFER_H
 #define TRUNKLINE_BASE_BUFFER_H

@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-typedef int64_t mono_ms;   /* monotonic milliseconds */
-typedef int64_t mono_ns;   /* monotonic nanoseconds */
-typedef int64_t wall_us;   /* microseconds since 1970-01-01 UTC */
+typedef int64_t mono_ms; /* monotonic milliseconds */
+typedef int64_t mono_ns; /* monotonic nanoseconds */
+typedef int64_t wall_us; /* microseconds since 1970-01-01 UTC */
 
 #define MONO_MS_NEVER INT64_MAX
 

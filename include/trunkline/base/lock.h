@@ -1,7 +1,7 @@
 /* lock.h -- leaf locks and thread roles, both checked by clang's -Wthread-safety.
  *
- * A lock is held for a few lines, never across a callback, and never two at once. A role is a capability that the thread's main
- * function acquires for life: functions marked ON_CONTROL or ON_WORKER cannot be called from elsewhere.
+ * A lock is held for a few lines, never across a callback, and never two at once. A role is a capability that the
+ * thread's main function acquires for life: functions marked ON_CONTROL or ON_WORKER cannot be called from elsewhere.
  */
 #ifndef TRUNKLINE_BASE_LOCK_H
 #define TRUNKLINE_BASE_LOCK_H

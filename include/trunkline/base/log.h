@@ -16,25 +16,28 @@
 #include <trunkline/base/err.h>
 
 #define LOG_MODULES(X)                                                                                                 \
-    X(ROUTER) X(ROUTER_CORE) X(ROUTER_HELLO) X(ROUTER_LS) X(ROUTER_MA) X(MESSAGE) X(SERVER) X(AGENT) X(AUTHSERVICE)    \
-    X(CONTAINER) X(ERROR) X(POLICY) X(HTTP) X(CONN_MGR) X(PYTHON) X(PROTOCOL) X(MAIN) X(DISPLAYNAME) X(DEFAULT)
+    X(ROUTER)                                                                                                          \
+    X(ROUTER_CORE) X(ROUTER_HELLO) X(ROUTER_LS) X(ROUTER_MA) X(MESSAGE) X(SERVER) X(AGENT) X(AUTHSERVICE) X(CONTAINER) \
+        X(ERROR) X(POLICY) X(HTTP) X(CONN_MGR) X(PYTHON) X(PROTOCOL) X(MAIN) X(DISPLAYNAME) X(DEFAULT)
 
 enum log_module {
 #define X(m) LOG_##m,
     LOG_MODULES(X)
 #undef X
-    LOG_MODULE_COUNT
+        LOG_MODULE_COUNT
 };
 
 /* Levels from low to high; a mask has bit 1 << level. */
-#define LOG_LEVELS(X) X(TRACE, "trace") X(DEBUG, "debug") X(INFO, "info") X(NOTICE, "notice") X(WARNING, "warning") \
-    X(ERROR_LEVEL, "error") X(CRITICAL, "critical")
+#define LOG_LEVELS(X)                                                                                                  \
+    X(TRACE, "trace")                                                                                                  \
+    X(DEBUG, "debug") X(INFO, "info") X(NOTICE, "notice") X(WARNING, "warning") X(ERROR_LEVEL, "error")                \
+        X(CRITICAL, "critical")
 
 enum log_level {
 #define X(l, text) LOG_LEVEL_##l,
     LOG_LEVELS(X)
 #undef X
-    LOG_LEVEL_COUNT
+        LOG_LEVEL_COUNT
 };
 
 extern _Atomic uint32_t log_masks[LOG_MODULE_COUNT]; /* effective masks; relaxed: a late change costs a line, no more */
@@ -49,8 +52,7 @@ static inline bool log_enabled(enum log_module m, enum log_level l)
 void log_write(enum log_module m, enum log_level l, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-#define LOG(module, level, ...)                                                                                        \
-    log_write(LOG_##module, LOG_LEVEL_##level, __FILE__, __LINE__, __VA_ARGS__)
+#define LOG(module, level, ...) log_write(LOG_##module, LOG_LEVEL_##level, __FILE__, __LINE__, __VA_ARGS__)
 /* For lines whose arguments cost something, or on busy paths. */
 #define LOG_IF(module, level, ...)                                                                                     \
     do {                                                                                                               \
@@ -58,7 +60,8 @@ void log_write(enum log_module m, enum log_level l, const char *file, int line, 
             LOG(module, level, __VA_ARGS__);                                                                           \
     } while (0)
 
-/* What a peer can provoke is logged at most `burst` times a second for each place in the code; the next line says how many were left out. */
+/* What a peer can provoke is logged at most `burst` times a second for each place in the code; the next line says how
+ * many were left out. */
 struct log_limit {
     _Atomic int64_t second;
     _Atomic uint32_t count;
@@ -77,10 +80,10 @@ bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint32_t *left_out)
 
 /* Settings of one module; a negative or NULL member means: as DEFAULT has it. */
 struct log_setting {
-    int64_t mask;             /* levels, or -1 */
-    int include_timestamp;    /* 0, 1, -1 */
-    int include_source;       /* 0, 1, -1 */
-    const char *output_file;  /* "stderr", "stdout", "syslog" or a path; NULL */
+    int64_t mask;            /* levels, or -1 */
+    int include_timestamp;   /* 0, 1, -1 */
+    int include_source;      /* 0, 1, -1 */
+    const char *output_file; /* "stderr", "stdout", "syslog" or a path; NULL */
 };
 
 /* Start with DEFAULT at info+ to stderr. Call once, before any thread. */

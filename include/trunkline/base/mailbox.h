@@ -1,7 +1,8 @@
 /* mailbox.h -- letters from any thread to the one that owns the mailbox.
  *
- * A letter is embedded in the object it is about; posting never allocates and cannot fail. Letters posted by one thread are
- * delivered in the order of posting. The owner is woken by an eventfd, and only when it has said that it goes to sleep.
+ * A letter is embedded in the object it is about; posting never allocates and cannot fail. Letters posted by one thread
+ * are delivered in the order of posting. The owner is woken by an eventfd, and only when it has said that it goes to
+ * sleep.
  */
 #ifndef TRUNKLINE_BASE_MAILBOX_H
 #define TRUNKLINE_BASE_MAILBOX_H
@@ -52,7 +53,8 @@ void mailbox_post(struct mailbox *mb, struct letter *l);
  *   Thread: owner. */
 bool mailbox_may_sleep(struct mailbox *mb);
 
-/* Deliver all letters that are there now (not those posted meanwhile). Result: whether there were any. Thread: owner. */
+/* Deliver all letters that are there now (not those posted meanwhile). Result: whether there were any. Thread: owner.
+ */
 bool mailbox_drain(struct mailbox *mb);
 
 #endif
