@@ -9,7 +9,7 @@ Thread: control, for everything here, both ways. C holds the GIL while it calls;
 What C calls, in this order
 ---------------------------
 boot.check(path) -> list[str]
-    For `qdrouterd --check`. Validates the file, applies nothing, needs no other function of `_trunkline`. An empty list: valid.
+    For `qdrouterd --check`. Validates the file, applies nothing; of `_trunkline` it uses log() only, for warnings. An empty list: valid.
     Else one line for each error, in file order: print each on stderr and exit 1.
 boot.start(path) -> None
     Reads the whole file, checks all of it, then applies it through apply() in the order of management.md section 6.1: log, router,
@@ -20,7 +20,8 @@ boot.start(path) -> None
 agent.on_request(message: bytes, conn_id: int, to: str) -> None
     One request message that reached the management node: the bare message with its sections, as received, without the router's
     annotations or with them. conn_id: the number of the client's connection ([C<n>]); 0 when it came from another router. to: the address it came
-    by. Never raises; answers through send(). Accept the delivery whatever happens. `import trunkline.agent` costs about 5 ms: do it after start-up.
+    by. Never raises; answers through send(). Messages of more than agent.MAX_REQUEST octets (1 MiB) are not requests: C rejects them.
+     Accept the delivery whatever happens. `import trunkline.agent` costs 1 to 5 ms: do it after start-up.
 
 Builtin module `_trunkline`: what C offers
 ------------------------------------------
@@ -48,15 +49,17 @@ send(to: str, message: bytes) -> bool
                         '_topo/...', 'queue'). False if there is nobody to receive it; the answer is then lost, as for any pre-settled message.
                         Copies the bytes before it returns.
 
-Values given to C are None, bool, int, str, list, dict, exactly of the types that the tables name; values from C likewise (bytes never). An int from C may be
-anything up to 2^64-1.
+Values given to C are None, bool, int, str, list, dict (and float inside openProperties), exactly of the types that the tables name; values from C likewise
+(bytes never). An int given to C fits 32 bits signed, except maxMessageSize and ints inside openProperties: 64 bits signed. An int from C may be up to 2^64-1.
+Texts given to C hold neither NUL nor lone surrogates.
 
 Kinds for apply
 ---------------
 Every key of a table is present in attrs on create; None where the table says "or None" and nothing was configured. Defaults are filled in, names are
 current, values checked. C needs no defaults of its own and reports a missing key as a defect (Error 'Python').
 
-log      op 'update', at start for every module and later for each change. identity 'log/<MODULE>'.
+log      op 'update', at start for DEFAULT and then for the modules that the file names, later for each change. identity 'log/<MODULE>'. A module
+         that has had no update follows DEFAULT in everything.
          module       str     one of management.md 8.1, DEFAULT among them; modules MAIN and DISPLAYNAME follow DEFAULT
          mask         int or None   levels shown: sum of TRACE .. CRITICAL; 0 shows nothing; None: as DEFAULT says
          timestamp, source   bool or None   includeTimestamp, includeSource; None: as DEFAULT says
@@ -72,7 +75,8 @@ policy   op 'create', once. identity 'policy/None'.
 address  op 'create' -> str: the new identity, a decimal number from the counter that links and addresses share; `identity` is '' on create.
          op 'delete' with that identity.
          name str or None  prefix str or None, pattern str or None (as configured, exactly one is set)
-         match list[str]: the tokens to match, normalised: prefix 'a.b' is ['a', 'b', '#']; '*' is one token, '#' zero or more. Unique over all addresses: Python checks.
+         match list[str]: the tokens to match, normalised: prefix 'a.b' is ['a', 'b', '#']; '*' is one token, '#' zero or more; empty tokens ('a//b') are
+         dropped, as they must be in the addresses compared with it. Unique over all addresses: Python checks.
          distribution 'multicast'|'closest'|'balanced'|'unavailable'  ingressPhase, egressPhase int 0..9  priority int -1..9 (-1: none)  fallback bool
          Addresses in use are treated by the new rule from their next attach on, as is documented; not retroactively.
 listener op 'create', 'delete'. identity as in management.md 1.3, e.g. 'listener/0.0.0.0:amqp'.
@@ -83,9 +87,9 @@ listener op 'create', 'delete'. identity as in management.md 1.3, e.g. 'listener
          idleTimeoutSeconds int >= 0  initialHandshakeTimeoutSeconds int >= 0 (0: off)  linkCapacity int >= 1
          stripIn, stripOut bool: remove the router's annotations from messages received, sent
          failover list of dict(scheme str or None, host str, port str): for the Open property failover-server-list; empty: leave the property away
-         openProperties dict[str, value]: added to our Open, keys as symbols  messageLogging list[str]: component names in order of management.md 8.5; empty: none
+         openProperties dict[str, value] (ASCII keys): added to our Open, keys as symbols  messageLogging list[str]: component names in order of management.md 8.5; empty: none
          socketAddressFamily str or None: no effect
-         create binds and listens, and logs `Listening on <hp>`. On failure Error('System', 'Listener error on <host>:<port>: <why>'), nothing left behind.
+         Python logs `Configured Listener: ...`. create binds and listens, and logs `Listening on <hp>`. On failure Error('System', 'Listener error on <host>:<port>: <why>'), nothing left behind.
          delete stops listening; connections stay.
 connector op 'create', 'delete'. identity 'connector/<host>:<port>[:<name>]'.
          name, named, host, port, portNumber, role, saslMechanisms, maxFrameSize, maxSessions, maxSessionFrames, idleTimeoutSeconds, linkCapacity,

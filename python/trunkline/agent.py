@@ -1,0 +1,739 @@
+"""The management node: requests in, answers out (management.md section 2).
+
+A request is decoded, its operation found, and answered with a status, a description and a body; whatever goes wrong on the way becomes
+an answer too. Departures from Qpid Dispatch, all where it answered wrongly or not at all, are listed in docs/differences-from-qpid-dispatch.md.
+"""
+
+from trunkline import actions, addresses, amqp, checks, core, entities, refusals, schema
+from trunkline.entities import ADDRESS, MANAGEMENT, Duplicate, make
+
+# Larger requests are none; C rejects them, and so do we.
+MAX_REQUEST = 1 << 20
+
+OK, CREATED, NO_CONTENT, BAD_REQUEST, FORBIDDEN, NOT_FOUND, INTERNAL_ERROR, NOT_IMPLEMENTED = 200, 201, 204, 400, 403, 404, 500, 501
+DESCRIPTIONS = {200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 403: "Forbidden", 404: "Not Found",
+                500: "Internal Server Error", 501: "Not Implemented"}
+EMPTY_MAP, NULL = amqp.encode({}), amqp.encode(None)
+
+CONFIG_ADDRESS = schema.find(ADDRESS)
+ROUTER, CONNECTION, LINK = schema.find("router"), schema.find("connection"), schema.find("router.link")
+# Core types without objects in this version: they can be asked for, and there are none.
+NONE_YET = {schema.find("router.config." + kind): "No name or identity provided" for kind in ("linkRoute", "autoLink", "exchange")}
+NONE_YET[schema.find("router.config.binding")] = "No binding name or identity provided"
+NONE_YET[schema.find("router.connection.linkRoute")] = "No name or identity provided"
+CONSOLE = schema.find("console")
+# Attributes that C knows of an entity that we hold: their values are asked for when the entity is shown.
+LIVE = {"connector": ("failoverUrls", "connectionStatus", "connectionMsg"),
+        "policy": ("connectionsProcessed", "connectionsDenied", "connectionsCurrent", "linksDenied", "maxMessageSizeDenied", "totalDenials")}
+# General types whose entities C has: the attribute that C knows each by.
+FROM_CORE = {"logStats": "name", "allocator": "typeName", "router.node": "id"}
+# Core columns that Python has or that are another column under a second name.
+SAME_AS = {"router.address": {"name": "key", "identity": "key"}, "router": {"blockedLinkCount": "linksBlocked"}, ADDRESS: {"enableFallback": "fallback"}}
+
+
+class Failure(Exception):
+    """The answer is a failure. body: encoded, an empty map if not given."""
+
+    def __init__(self, status, description=None, body=EMPTY_MAP):
+        super().__init__(description or DESCRIPTIONS[status])
+        self.status, self.body = status, body
+
+
+class Request:
+    __slots__ = ("operation", "type", "name", "identity", "entity_type", "properties", "body", "has_body", "conn_id", "reply_to")
+
+
+def on_request(message, conn_id, to):
+    """Answer one request. See core.py."""
+    try:
+        if len(message) > MAX_REQUEST:
+            core.log("AGENT", core.WARNING, "Management request of %d octets from connection %d dropped: at most %d are allowed" % (len(message), conn_id, MAX_REQUEST))
+            return
+        received = amqp.decode_message(message)
+    except amqp.CodecError as error:
+        core.log("AGENT", core.WARNING, "Management request from connection %d dropped: %s" % (conn_id, error))
+        return
+    except Exception as error:
+        _defect(error)
+        return
+    try:
+        reply_to = received.properties.get("reply_to")
+        if not reply_to:
+            return
+        status, description, body = _answer(received, conn_id)
+        answer = amqp.encode_message(reply_to, received.correlation_id, {"statusCode": amqp.Int(status), "statusDescription": description}, body)
+        if not core.send(reply_to, answer) and core.log_enabled("AGENT", core.DEBUG):
+            core.log("AGENT", core.DEBUG, "Nobody receives the answer to a management request at %s" % reply_to)
+    except Exception as error:
+        _defect(error)
+
+
+def _defect(error):
+    """Log an exception that should not have been, with the place it comes from."""
+    try:
+        import traceback
+        core.log("AGENT", core.ERROR, "Management request failed: " + "".join(traceback.format_exception(error)).replace("\n", " | "))
+    except Exception:  # nothing is left to report to
+        core.log("AGENT", core.ERROR, "Management request failed: %s" % type(error).__name__)
+
+
+def _answer(received, conn_id):
+    """(status, description, encoded body) for a request."""
+    try:
+        request = _request(received, conn_id)
+        status, body = _perform(request)
+        return status, DESCRIPTIONS[status], body
+    except Failure as failure:
+        return failure.status, str(failure), failure.body
+    except core.Error as error:
+        return INTERNAL_ERROR, "CError: %s: %s" % error.args[:2], EMPTY_MAP
+    except Exception as error:
+        _defect(error)
+        return INTERNAL_ERROR, "%s: %s" % (type(error).__name__, error), EMPTY_MAP
+
+
+def _text(properties, key):
+    """A request property that must be text, or None."""
+    value = properties.get(key)
+    if value is None or isinstance(value, str):
+        return None if value is None else str(value)
+    if key in ("name", "identity") and isinstance(value, int) and not isinstance(value, bool):
+        return str(int(value))
+    raise Failure(BAD_REQUEST, "Property '%s' must be a string" % key)
+
+
+def _request(received, conn_id):
+    request = Request()
+    properties = request.properties = received.application_properties or {}
+    request.body, request.has_body, request.conn_id = received.body, received.has_body, conn_id
+    operation = properties.get("operation")
+    if not isinstance(operation, str) or not operation:
+        raise Failure(BAD_REQUEST, "No 'operation' property: Message(address=%r, properties=%r, body=%r, reply_to=%r, correlation_id=%r)" % (
+            received.properties.get("to"), _dumped(properties), _dumped(received.body), received.properties["reply_to"],
+            _dumped(received.properties.get("correlation_id"))))
+    request.operation = operation.upper()
+    request.type, request.name, request.identity, request.entity_type = (_text(properties, key) for key in ("type", "name", "identity", "entityType"))
+    return request
+
+
+def _dumped(value):
+    """A received value for a description: plain and short."""
+    text = repr(checks.plain(value)) if not isinstance(value, (bytes, amqp.Described)) else "..."
+    return value if value is None else _Shown(text if len(text) <= 500 else text[:497] + "...")
+
+
+class _Shown(str):
+    def __repr__(self):
+        return str(self)
+
+
+# Which operation on which entity ------------------------------------------------------------------------------------------
+
+
+def _known_type(name):
+    entity_type = schema.find(name)
+    if entity_type is None:
+        raise Failure(BAD_REQUEST, "No such entity type '%s'" % name)
+    return entity_type
+
+
+def _not_implemented(request, entity_type, body=EMPTY_MAP):
+    return Failure(NOT_IMPLEMENTED, "Operation '%s' not implemented for '%s' %s" % (request.operation, entity_type.full, list(entity_type.operations)), body)
+
+
+def _core_type(request):
+    """The core type that a request is for, by entityType or else type; or None."""
+    name = request.entity_type or request.type
+    entity_type = schema.find(name) if name else None
+    return entity_type if entity_type and entity_type.core else None
+
+
+def _perform(request):
+    """(status, encoded body); raises Failure, core.Error."""
+    operation, core_type = request.operation, _core_type(request)
+    if operation == "QUERY" and core_type:
+        return OK, _query(request, core_type)
+    if operation == "CREATE":
+        return _create(request)
+    if core_type and operation in ("READ", "UPDATE", "DELETE"):
+        return CORE_OPERATIONS[operation](request, core_type)
+    entity = _find(request)
+    if operation not in entity.type.operations:
+        raise _not_implemented(request, entity.type)
+    if operation == "READ":
+        if request.type and entity.type is not schema.find(request.type) and entity is not MANAGEMENT:
+            raise Failure(NOT_FOUND, "Entity type '%s' does match requested type '%s'" % (entity.type.full, schema.qualify(request.type)))
+        return OK, amqp.encode(_shown(entity, request))
+    if entity.type.core:
+        return CORE_OPERATIONS[operation](request, entity.type)
+    if entity is MANAGEMENT:
+        if operation not in MANAGEMENT_OPERATIONS:
+            raise _not_implemented(request, entity.type)
+        return OK, MANAGEMENT_OPERATIONS[operation](request)
+    return ENTITY_OPERATIONS[operation](request, entity)
+
+
+def _find(request):
+    """The addressed entity (management.md 2.4)."""
+    management, requested = MANAGEMENT.type, request.type
+    if request.name is None and request.identity is None:
+        if requested is None or schema.find(requested) and management.is_a(schema.find(requested)):
+            return MANAGEMENT
+        raise Failure(BAD_REQUEST, "%s: No name or identity provided" % _known_type(requested).full)
+    entity = _lookup(request)
+    if entity is None:
+        given = ["%s=%s" % (k, v) for k, v in (("name", request.name), ("identity", request.identity)) if v is not None]
+        raise Failure(NOT_FOUND, "No entity with " + " ".join(given))
+    if request.name is not None and request.identity is not None and entity.identity != request.identity:
+        raise Failure(BAD_REQUEST, "Conflicting name=%s identity=%s" % (request.name, request.identity))
+    if requested is not None:
+        requested_type = _known_type(requested)
+        if not entity.type.is_a(requested_type):
+            raise Failure(BAD_REQUEST, "Entity type '%s' does not extend requested type '%s'" % (entity.type.full, requested_type.full))
+    return entity
+
+
+def _lookup(request):
+    """By name or, if there is none, by identity: a configured entity, the management node, or one that C has; or None."""
+    registry = entities.registry
+    if request.name is not None:
+        found = MANAGEMENT if request.name == MANAGEMENT.name else registry.named(request.name)
+    else:
+        found = MANAGEMENT if request.identity == MANAGEMENT.identity else registry.by_identity(request.identity) or registry.address(request.identity)
+    if found:
+        return found
+    for entity in _live_entities(request):
+        if request.name == entity.name if request.name is not None else request.identity == entity.identity:
+            return entity
+    return None
+
+
+def _live_entities(request, only=None):
+    """Entities of the general types that C has."""
+    for short, key in FROM_CORE.items():
+        entity_type = schema.find(short)
+        if only is not None and entity_type not in only:
+            continue
+        columns = tuple(entity_type.own_attributes)
+        asked = columns if key in columns else (key,) + columns
+        for row in core.query(short, asked, 0, 0, request.conn_id):
+            values = dict(zip(asked, row))
+            identity = "%s/%s" % (short, values[key])
+            yield entities.Entity(entity_type, values, identity, values.pop("name") if key == "name" else identity)
+
+
+# Showing entities -----------------------------------------------------------------------------------------------------------
+
+
+def _shown(entity, request):
+    """All attributes of an entity that have a value; of core types all columns, with nulls, and for the router what else was configured."""
+    if entity.type is CONFIG_ADDRESS or entity.type is ROUTER:
+        names = _all_columns(entity.type)
+        if entity.type is ROUTER:
+            names = list(dict.fromkeys(names + list(ROUTER.attributes)))
+        values = _address_values(entity) if entity.type is CONFIG_ADDRESS else _router_values(names, request)
+        return {name: _typed(entity.type, name, values[name]) for name in names}
+    attributes = entity.attributes()
+    live = LIVE.get(entity.type.short)
+    if live:
+        row = core.read(entity.type.short, entity.identity, live, request.conn_id)
+        attributes.update((k, v) for k, v in zip(live, row or ()) if v is not None)
+    return attributes
+
+
+_WRAP = {"ulong": amqp.ULong, "uint": amqp.UInt, "long": amqp.Long, "int": amqp.Int}
+
+
+def _typed(entity_type, name, value):
+    """A core attribute's value with its column's AMQP type."""
+    wrap = _WRAP.get(entity_type.columns.get(name))
+    return wrap(value) if wrap and value is not None else value
+
+
+def _all_columns(entity_type):
+    return list(entity_type.columns or entity_type.attributes)
+
+
+def _address_values(entity):
+    """Every attribute of an address rule as clients see it (management.md 4.5)."""
+    values = entity.values
+    phases = values["ingressPhase"], values["egressPhase"]
+    distribution = values["distribution"]
+    return {"name": entity.name, "identity": entity.identity, "type": CONFIG_ADDRESS.full, "prefix": values["prefix"], "pattern": values["pattern"],
+            "distribution": None if distribution == "unavailable" else distribution, "waypoint": phases == (0, 1), "ingressPhase": phases[0],
+            "egressPhase": phases[1], "priority": values["priority"], "fallback": values["fallback"], "enableFallback": values["fallback"]}
+
+
+def _router_values(names, request):
+    """The router's attributes of those names: configured ones from here, figures from C."""
+    entity = entities.registry.singleton("router")
+    aliases = SAME_AS["router"]
+    values = {name: entity.values.get(name) for name in names}
+    values.update(name=entity.values["id"], identity="1", type=ROUTER.full, area="0", version=core.VERSION)
+    if "hostName" in values:
+        from posix import uname
+        values["hostName"] = uname().nodename
+    wanted = tuple(dict.fromkeys(aliases.get(n, n) for n in names if n in aliases or n in ROUTER.columns and values[n] is None and n not in ROUTER_CONFIGURED))
+    if wanted:
+        row, = core.query("router", wanted, 0, 1, request.conn_id)
+        figures = dict(zip(wanted, row))
+        values.update((n, figures[aliases.get(n, n)]) for n in names if aliases.get(n, n) in figures)
+    return values
+
+
+ROUTER_CONFIGURED = {a.name for a in ROUTER.own_attributes.values() if not a.read_only} | {"name", "identity", "type"}
+
+
+# QUERY ----------------------------------------------------------------------------------------------------------------------
+
+
+def _number(request, key):
+    """offset, count, limit: a number not below 0, or text of one; 0 if absent."""
+    value = request.properties.get(key)
+    if value is None:
+        return 0
+    try:
+        if isinstance(value, bool) or not isinstance(value, (int, str)):
+            raise ValueError
+        number = int(value)
+    except ValueError:
+        raise Failure(BAD_REQUEST, "Property '%s' must be a number, not %s" % (key, checks.quote(checks.plain(value)))) from None
+    if number < 0:
+        raise Failure(BAD_REQUEST, "Property '%s' must not be negative" % key)
+    return min(number, 1 << 31)
+
+
+def _names_asked(request):
+    """attributeNames of the request's body, or [] for all."""
+    asked = request.body.get("attributeNames") if isinstance(request.body, dict) else None
+    if asked is None:
+        return []
+    if not isinstance(asked, list) or not all(isinstance(n, str) for n in asked):
+        raise Failure(BAD_REQUEST, "attributeNames must be a list of strings")
+    return [str(n) for n in asked]
+
+
+def _refuse_unknown(asked, known, entity_type):
+    unknown = [n for n in asked if n not in known]
+    if unknown:
+        raise Failure(NOT_FOUND, "Unknown attributes %s%s." % (unknown, " for type " + entity_type.full if entity_type else ""))
+
+
+def _query(request, core_type=None):
+    asked, offset, count = _names_asked(request), _number(request, "offset"), _number(request, "count")
+    if core_type is CONSOLE:
+        raise Failure(FORBIDDEN, body=amqp.encode({"attributeNames": [], "results": []}))
+    if core_type:
+        known = dict.fromkeys(list(core_type.columns) + list(core_type.attributes))
+        _refuse_unknown(asked, known, core_type)
+        names = asked or _all_columns(core_type)
+        types = [core_type.columns.get(SAME_AS.get(core_type.short, {}).get(n, n)) for n in names]
+        return amqp.encode_table(names, types, _core_rows(request, core_type, names, offset, count))
+    requested = _known_type(request.entity_type) if request.entity_type else None
+    selected = [t for t in schema.types() if requested is None or t.is_a(requested)]
+    if requested is not None and selected == [requested]:
+        known = list(requested.attributes)
+    else:
+        known = list(dict.fromkeys(a for t in selected for a in (t.columns or t.attributes)))
+    _refuse_unknown(asked, set(known), requested)
+    names = asked or known
+    rows = []
+    for shown in _general_maps(request, selected):
+        row = [shown.get(n) for n in names]
+        if any(v is not None for v in row):
+            rows.append(row)
+    rows = rows[offset:offset + count if count else None]
+    return amqp.encode_table(names, [None] * len(names), rows)
+
+
+def _general_maps(request, selected):
+    """Attributes of each entity of the selected types in order of creation, the management node first and what C has last.
+
+    Connections, links and addresses in use are left out: they are asked for by their own types, in pages.
+    """
+    selected = set(selected)
+    if MANAGEMENT.type in selected:
+        yield _shown(MANAGEMENT, request)
+    for entity in entities.registry:
+        if entity.type in selected:
+            yield _shown(entity, request)
+    for entity in _live_entities(request, selected):
+        yield entity.attributes()
+
+
+def _core_rows(request, entity_type, names, offset, count):
+    """Rows of a core type: tuples in the order of names."""
+    if entity_type in NONE_YET:
+        return []
+    if entity_type is ROUTER:
+        values = _router_values(names, request)
+        return [[values[n] for n in names]] if offset == 0 else []
+    if entity_type is CONFIG_ADDRESS:
+        rules = entities.registry.of(CONFIG_ADDRESS)[offset:offset + count if count else None]
+        return [[values[n] for n in names] for values in map(_address_values, rules)]
+    wanted, build = _core_columns(entity_type, names)
+    rows = core.query(entity_type.short, wanted, offset, count, request.conn_id)
+    return rows if build is None else [build(row) for row in rows]
+
+
+def _core_columns(entity_type, names):
+    """What to ask C for so that `names` can be shown: (columns, function from C's row to ours, or None if they are the same)."""
+    aliases = SAME_AS.get(entity_type.short, {})
+    sources = ["host" if entity_type is CONNECTION and n == "name" else aliases.get(n, n) for n in names]
+    wanted = tuple(dict.fromkeys(n for n in sources if n != "type")) or ("identity" if "identity" not in aliases else "key",)
+    if list(wanted) == names and entity_type is not CONNECTION:
+        return wanted, None
+    places = [None if n == "type" else wanted.index(n) for n in sources]
+    name_at = [i for i, n in enumerate(names) if entity_type is CONNECTION and n == "name"]
+    full = entity_type.full
+
+    def build(row):
+        shown = [full if place is None else row[place] for place in places]
+        for i in name_at:
+            shown[i] = "connection/%s" % shown[i]
+        return shown
+
+    return wanted, build
+
+
+# READ, UPDATE, DELETE of core types -----------------------------------------------------------------------------------------
+
+
+def _read_core(request, entity_type):
+    name, identity = request.name, request.identity
+    if entity_type is CONSOLE:
+        raise Failure(FORBIDDEN)
+    if entity_type is ROUTER:
+        router = entities.registry.singleton("router")
+        if identity not in (None, "1", router.identity) or identity is None and name not in (None, router.name, router.values["id"]):
+            raise Failure(NOT_FOUND)
+        return OK, amqp.encode(_shown(router, request))
+    if entity_type in NONE_YET:
+        if name is None and identity is None:
+            raise Failure(BAD_REQUEST, NONE_YET[entity_type])
+        raise Failure(NOT_FOUND)
+    if entity_type is CONFIG_ADDRESS:
+        return OK, amqp.encode(_shown(_address_rule(request), request))
+    if entity_type is CONNECTION and identity is None:
+        raise Failure(BAD_REQUEST, "Name not supported. Identity required")
+    if entity_type is LINK and identity is None:
+        raise Failure(BAD_REQUEST, "No name or identity provided" if name is None else "Name not supported. Identity required")
+    key = identity if identity is not None else name
+    names = _all_columns(entity_type)
+    wanted, build = _core_columns(entity_type, names)
+    row = core.read(entity_type.short, key, wanted, request.conn_id) if key is not None else None
+    if row is None:
+        raise Failure(NOT_FOUND)
+    values = build(row) if build else row
+    return OK, amqp.encode({n: _typed(entity_type, n, v) for n, v in zip(names, values)})
+
+
+def _address_rule(request):
+    """The address rule that a request names; identity wins over name."""
+    if request.identity is None and request.name is None:
+        raise Failure(BAD_REQUEST, "No name or identity provided")
+    if request.identity is not None:
+        entity = entities.registry.address(request.identity)
+    else:
+        entity = entities.registry.address_named(request.name)
+    if entity is None:
+        raise Failure(NOT_FOUND)
+    return entity
+
+
+def _update_core(request, entity_type):
+    if entity_type is CONSOLE:
+        raise Failure(FORBIDDEN)
+    if entity_type is LINK:
+        return _update_link(request)
+    if entity_type is CONNECTION:
+        return _update_connection(request)
+    raise _not_implemented(request, entity_type)
+
+
+def _update_link(request):
+    """adminStatus is accepted and changes nothing, as ever (management.md 2.5)."""
+    if request.identity is None:
+        raise Failure(BAD_REQUEST)
+    if not isinstance(request.body, dict) or set(request.body) - {"adminStatus"}:
+        raise Failure(BAD_REQUEST, "Only adminStatus of a link can be updated")
+    if request.body.get("adminStatus") not in LINK.attributes["adminStatus"].enum:
+        raise Failure(BAD_REQUEST, "Invalid value for 'adminStatus'")
+    return _read_core(request, LINK)
+
+
+def _update_connection(request):
+    if request.identity is None or not isinstance(request.body, dict):
+        raise Failure(BAD_REQUEST)
+    body = request.body
+    attrs = {}
+    row = core.read("connection", request.identity, ("role",), request.conn_id)
+    if row is None:
+        raise Failure(BAD_REQUEST)
+    status = body.get("adminStatus")
+    if status == "deleted":
+        if row[0] in ("inter-router", "edge"):
+            raise Failure(FORBIDDEN, "You are not allowed to perform this operation.")
+        attrs["adminStatus"] = "deleted"
+    elif status is not None and status != "enabled":
+        raise Failure(BAD_REQUEST)
+    if "enableProtocolTrace" in body:
+        try:
+            attrs["enableProtocolTrace"] = checks.boolean(checks.plain(body["enableProtocolTrace"]))
+        except checks.Problem as problem:
+            raise Failure(BAD_REQUEST, str(problem)) from None
+    if not attrs and status is None:
+        raise Failure(BAD_REQUEST)
+    _, shown = _read_core(request, CONNECTION)
+    if attrs:
+        try:
+            core.apply("connection", "update", request.identity, attrs)
+        except core.Error as error:
+            raise Failure(BAD_REQUEST) if error.args[0] == "Not found" else error
+        values, _ = amqp.decode(shown)
+        if "adminStatus" in attrs:
+            values.update(adminStatus="deleted", operStatus="closing")
+        if "enableProtocolTrace" in attrs:
+            values["enableProtocolTrace"] = attrs["enableProtocolTrace"]
+        shown = amqp.encode(values)
+    return OK, shown
+
+
+def _delete_core(request, entity_type):
+    if entity_type in (CONSOLE, ROUTER, CONNECTION):
+        raise Failure(FORBIDDEN)
+    if entity_type in NONE_YET:
+        return _read_core(request, entity_type)
+    if entity_type is not CONFIG_ADDRESS:
+        raise _not_implemented(request, entity_type)
+    entity = _address_rule(request)
+    actions.apply(entity, "delete")
+    entities.registry.remove(entity)
+    return NO_CONTENT, EMPTY_MAP
+
+
+CORE_OPERATIONS = {"READ": _read_core, "UPDATE": _update_core, "DELETE": _delete_core}
+
+
+# CREATE ---------------------------------------------------------------------------------------------------------------------
+
+
+def _create(request):
+    body = request.body if isinstance(request.body, dict) else None
+    asked = _core_type(request)
+    if asked is None and body and request.type is None and isinstance(body.get("type"), str):
+        asked = schema.find(body["type"])
+        asked = asked if asked and asked.core else None
+    if asked:
+        return _create_core(request, asked)
+    values = {str(k): v for k, v in (body or {}).items()}
+    for key in ("type", "name"):
+        given = getattr(request, key)
+        if given is not None and values.get(key) is not None:
+            same = schema.qualify(given) == schema.qualify(str(values[key])) if key == "type" else given == values[key]
+            if not same:
+                raise Failure(BAD_REQUEST, "Conflicting values for '%s'" % key)
+        if given is not None:
+            values[key] = given
+    if values.get("type") is None:
+        raise Failure(BAD_REQUEST, "No 'type' attribute in %s" % _dumped(values))
+    entity_type = _known_type(str(values.pop("type")))
+    if "CREATE" not in entity_type.operations:
+        raise _not_implemented(request, entity_type)
+    for name, value in values.items():
+        attribute = entity_type.attributes.get(entity_type.old_names.get(name, name))
+        if attribute is None:
+            raise Failure(BAD_REQUEST, "Unknown attribute '%s' for '%s'" % (name, entity_type.full))
+        if value is not None and not attribute.create:
+            raise Failure(BAD_REQUEST, "Cannot set attribute '%s' in CREATE" % name)
+    converted, problems = checks.check_all(entity_type, values, _warn)
+    if problems:
+        raise Failure(BAD_REQUEST, problems[0].wire)
+    refused = refusals.refused_type(entity_type) or next((text for _, text in refusals.refused_attributes(entity_type, converted)), None)
+    if refused:
+        raise Failure(NOT_IMPLEMENTED, "%s: %s" % (entity_type.full, refused))
+    registry = entities.registry
+    role = checks.role_problem(registry.singleton("router").values["mode"], entity_type, converted)
+    if role:
+        raise Failure(BAD_REQUEST, role.wire)
+    entity = make(entity_type, converted, registry.number(entity_type))
+    try:
+        registry.check(entity)
+    except Duplicate as duplicate:
+        raise Failure(BAD_REQUEST, "%s: %s" % (entity_type.full, duplicate)) from None
+    for text in refusals.without_effect(entity_type, converted):
+        _warn(text)
+    actions.apply(entity, "create")
+    registry.add(entity)
+    return CREATED, amqp.encode(_shown(entity, request))
+
+
+def _warn(text):
+    core.log("AGENT", core.WARNING, text)
+
+
+def _create_core(request, entity_type):
+    """The core half: only the name property names the entity, unknown keys of the body are ignored, failures have a null body."""
+    if entity_type in (ROUTER, CONSOLE):
+        raise Failure(FORBIDDEN, body=NULL)
+    if "CREATE" not in entity_type.operations:
+        raise _not_implemented(request, entity_type, NULL)
+    if not isinstance(request.body, dict):
+        raise Failure(BAD_REQUEST, "Body of request must be a map", NULL)
+    refused = refusals.refused_type(entity_type)
+    if refused:
+        raise Failure(NOT_IMPLEMENTED, "%s: %s" % (entity_type.full, refused), NULL)
+    registry = entities.registry
+    try:
+        values = _address_attributes(request.body)
+        if "\0" in (request.name or ""):
+            raise addresses.Invalid("A text may not contain the character NUL")
+        if request.name is not None and registry.address_named(request.name):
+            raise addresses.Invalid("Name conflicts with an existing entity")
+        values.update(addresses.rule(values))
+        refused = refusals.refused_attributes(entity_type, values)
+        if refused:
+            raise Failure(NOT_IMPLEMENTED, "%s: %s" % (entity_type.full, refused[0][1]), NULL)
+        if registry.match_exists(values["match"]):
+            raise addresses.Invalid("Already exists")
+    except addresses.Invalid as invalid:
+        raise Failure(BAD_REQUEST, str(invalid), NULL) from None
+    entity = make(entity_type, dict(values, name=request.name), None)
+    try:
+        actions.apply(entity, "create")
+    except core.Error as error:
+        raise Failure(INTERNAL_ERROR, "CError: %s: %s" % error.args[:2], NULL) from None
+    registry.add(entity)
+    return CREATED, amqp.encode(_shown(entity, request))
+
+
+def _address_attributes(body):
+    """Attributes of an address from a request's body, converted; addresses.Invalid where a value is wrong. `fallback` is enableFallback."""
+    values = {str(k): v for k, v in body.items() if isinstance(k, str)}
+    if "fallback" in values:
+        values.setdefault("enableFallback", values["fallback"])
+    converted = {}
+    for name, attribute in CONFIG_ADDRESS.own_attributes.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        if name in ("prefix", "pattern"):
+            if not isinstance(value, str):
+                raise addresses.Invalid("%s must be a non-empty string type" % name.capitalize())
+            converted[name] = str(value)
+        try:
+            converted[name] = checks.convert(CONFIG_ADDRESS, attribute, value)
+        except checks.Problem as problem:
+            wrong_enum = attribute.enum and "Invalid value for '%s'" % name
+            raise addresses.Invalid(wrong_enum or "%s: %s" % (name, problem)) from None
+    return converted
+
+
+# Operations on configured entities ------------------------------------------------------------------------------------------
+
+
+def _update(request, entity):
+    """log and dummy: change what the body names; nothing is changed if any of it cannot be (management.md 2.5, UPDATE)."""
+    if request.has_body and request.body is not None and not isinstance(request.body, dict):
+        raise Failure(BAD_REQUEST, "Body of request must be a map")
+    entity_type, values = entity.type, {str(k): v for k, v in (request.body or {}).items()}
+    current = entity.attributes()
+    removed = []
+    for name, value in values.items():
+        attribute = entity_type.attributes.get(entity_type.old_names.get(name, name))
+        if attribute is None:
+            raise Failure(BAD_REQUEST, "Unknown attribute '%s' for '%s'" % (name, entity_type.full))
+        if not attribute.update and (current.get(attribute.name) != value and
+                                     not (attribute.name == "type" and isinstance(value, str) and schema.find(value) is entity_type)):
+            raise Failure(BAD_REQUEST, "Cannot update attribute '%s' in UPDATE" % name)
+        if value is None:
+            removed.append(attribute.name)
+    converted, problems = checks.check(entity_type, values, _warn, partial=True)
+    if problems:
+        raise Failure(BAD_REQUEST, problems[0].wire)
+    changed = dict(entity.values)
+    changed.update((k, v) for k, v in converted.items() if entity_type.attributes[k].update)
+    for name in removed:
+        changed.pop(name, None)
+    if entity_type.short == "log" and "enable" in converted:
+        try:
+            actions.levels.mask(converted["enable"])
+        except ValueError as error:
+            raise Failure(INTERNAL_ERROR, "CError: Configuration: %s" % error) from None
+    before, entity.values = entity.values, changed
+    try:
+        actions.apply(entity, "update")
+    except BaseException:
+        entity.values = before
+        raise
+    return OK, amqp.encode(_shown(entity, request))
+
+
+def _delete(request, entity):
+    actions.apply(entity, "delete")
+    entities.registry.remove(entity)
+    return NO_CONTENT, EMPTY_MAP
+
+
+def _callme(request, entity):
+    return OK, amqp.encode(request.properties)
+
+
+ENTITY_OPERATIONS = {"UPDATE": _update, "DELETE": _delete, "CALLME": _callme}
+
+
+# Operations of the management node --------------------------------------------------------------------------------------------
+
+
+def _get_types(request):
+    requested = _known_type(request.entity_type) if request.entity_type else None
+    return amqp.encode({t.full: [b.full for b in t.bases()] for t in schema.types() if requested is None or t.is_a(requested)})
+
+
+def _per_type(request, lists):
+    types = [_known_type(request.entity_type)] if request.entity_type else schema.types()
+    return amqp.encode({t.full: list(lists(t)) for t in types})
+
+
+def _get_operations(request):
+    return _per_type(request, lambda t: t.operations)
+
+
+def _get_attributes(request):
+    return _per_type(request, lambda t: t.attributes)
+
+
+def _get_annotations(request):
+    return EMPTY_MAP
+
+
+def _get_mgmt_nodes(request):
+    own = entities.registry.singleton("router").values["id"]
+    ids = [row[0] for row in core.query("router.node", ("id",), 0, 0, request.conn_id)]
+    ids.sort(key=lambda node: node != own)
+    return amqp.encode(["amqp:/_topo/0/%s/$management" % node for node in ids])
+
+
+def _get_schema(request):
+    return amqp.encode(schema.dump())
+
+
+def _get_json_schema(request):
+    import json
+    indent = request.properties.get("indent")
+    return amqp.encode(json.dumps(schema.dump(), indent=min(_number(request, "indent"), 64) if indent is not None else None))
+
+
+def _get_log(request):
+    try:
+        limit = int(request.properties.get("limit") or 0)
+    except (TypeError, ValueError):
+        raise Failure(INTERNAL_ERROR, "ValueError: invalid literal for int() with base 10: %s" % checks.quote(checks.plain(request.properties["limit"]))) from None
+    if limit < 0:
+        raise Failure(BAD_REQUEST, "Property 'limit' must not be negative")
+    return amqp.encode([list(entry) for entry in core.log_entries(min(limit, (1 << 31) - 1))])
+
+
+MANAGEMENT_OPERATIONS = {"QUERY": _query, "GET-TYPES": _get_types, "GET-OPERATIONS": _get_operations, "GET-ATTRIBUTES": _get_attributes,
+                         "GET-ANNOTATIONS": _get_annotations, "GET-MGMT-NODES": _get_mgmt_nodes, "GET-SCHEMA": _get_schema,
+                         "GET-JSON-SCHEMA": _get_json_schema, "GET-LOG": _get_log}
