@@ -103,17 +103,17 @@ static enum err step_null(struct amqp_reader *r)
 }
 static enum err step_list(struct amqp_reader *r)
 {
-    struct amqp_compound c;
+    struct amqp_compound c = {0};
     return amqp_enter_list(r, &c);
 }
 static enum err step_map(struct amqp_reader *r)
 {
-    struct amqp_compound c;
+    struct amqp_compound c = {0};
     return amqp_enter_map(r, &c);
 }
 static enum err step_array(struct amqp_reader *r)
 {
-    struct amqp_array a;
+    struct amqp_array a = {0};
     return amqp_enter_array(r, &a);
 }
 
@@ -378,7 +378,7 @@ static void test_codec_array_of_no_width_may_count_four_thousand_million(void **
     (void)state;
     struct amqp_reader r = amqp_reader("\xf0\x00\x00\x00\x05\xff\xff\xff\xff\x41", 10), check = r;
     assert_int_equal(amqp_check(&check), OK); /* and at once */
-    struct amqp_array a;
+    struct amqp_array a = {0};
     assert_int_equal(amqp_enter_array(&r, &a), OK);
     assert_int_equal(a.count, UINT32_MAX);
     assert_int_equal(a.code, AMQP_CODE_TRUE);
@@ -388,7 +388,7 @@ static void test_codec_array_gives_its_elements(void **state)
 {
     (void)state;
     struct amqp_reader r = amqp_reader("\xe0\x08\x03\xa3\x01\x61\x00\x02\x62\x63", 10);
-    struct amqp_array a;
+    struct amqp_array a = {0};
     struct slice s;
     assert_int_equal(amqp_enter_array(&r, &a), OK);
     assert_int_equal(a.count, 3);
@@ -417,7 +417,7 @@ static void test_codec_list_reader_cannot_leave_the_list(void **state)
 {
     (void)state;
     struct amqp_reader r = amqp_reader("\xc0\x03\x01\x70\x00\x00\x00\x00", 8);
-    struct amqp_compound c;
+    struct amqp_compound c = {0};
     uint32_t v;
     assert_int_equal(amqp_enter_list(&r, &c), OK);
     assert_int_equal(amqp_read_uint(&c.in, &v), ERR_TRUNCATED);
@@ -538,7 +538,7 @@ static void test_codec_writer_lists_take_the_smallest_head(void **state)
             assert_int_equal(octets[0], (small ? 0xc0 : 0xd0) + as_map);
             struct amqp_reader r = amqp_reader(octets, w.len), check = r;
             assert_int_equal(amqp_check(&check), OK);
-            struct amqp_compound c;
+            struct amqp_compound c = {0};
             assert_int_equal(as_map ? amqp_enter_map(&r, &c) : amqp_enter_list(&r, &c), OK);
             assert_int_equal(c.count, values);
             for (unsigned i = 0; i < values; i++) {
@@ -588,7 +588,7 @@ static void test_codec_writer_symbols_are_an_array(void **state)
         struct amqp_reader r = amqp_reader(octets, w.len), check = r;
         assert_int_equal(amqp_check(&check), OK);
         assert_int_equal(amqp_left(&check), 0);
-        struct amqp_array a;
+        struct amqp_array a = {0};
         struct slice s;
         assert_int_equal(amqp_enter_array(&r, &a), OK);
         assert_int_equal(a.count, 3);
