@@ -570,15 +570,16 @@ def _show_one(node, opts):
 
 
 def _router_id(address):
-    """A from amqp:/_topo/0/A/$management."""
-    return address.split("/_topo/", 1)[-1].split("/", 1)[-1].rsplit("/", 1)[0]
+    """A from _topo/0/A/$management."""
+    return address.split("/", 2)[-1].rsplit("/", 1)[0]
 
 
 def _show_all(node, opts, node_addresses):
     view, _ = opts.view
     print(_now())
     for address in node_addresses:
-        node.attach(address.removeprefix("amqp:/"))
+        address = address.removeprefix("amqp:/")
+        node.attach(address)
         lines = view(node, opts)
         _show(["Router  " + _router_id(address), "", *lines, ""])
 
