@@ -1,9 +1,12 @@
-"""The package under test is the built one: TRUNKLINE_PYTHON names the directory that holds it (ctest sets it)."""
+"""The package under test is the built one: TRUNKLINE_PYTHON names the directory that holds it (ctest sets it), or else
+TRUNKLINE_BUILD the build, or else it is build/release."""
 
 import os
 import sys
 
-sys.path.insert(0, os.environ["TRUNKLINE_PYTHON"])
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+BUILD = os.environ.get("TRUNKLINE_BUILD", os.path.join(ROOT, "build", "release"))
+sys.path.insert(0, os.environ.get("TRUNKLINE_PYTHON", os.path.join(BUILD, "lib", "trunkline", "python")))
 sys.path.insert(0, os.path.dirname(__file__))
 
 import pytest

@@ -1,18 +1,11 @@
 """Tables and number formats of qdstat."""
 
 import locale
-import os
-import sys
-
-from pathlib import Path
 
 import pytest
 
-BUILD = Path(os.environ.get("TRUNKLINE_BUILD", Path(__file__).resolve().parents[3] / "build" / "release"))
-sys.path.insert(0, str(BUILD / "lib" / "trunkline" / "python"))
-
-from trunkline.tools.qdstat import _moment, _router_id, address_class, address_phase, address_text  # noqa: E402
-from trunkline.tools.table import Columns, Table, binary_size, clock, commas, duration, text  # noqa: E402
+from trunkline.tools.qdstat import _moment, _router_id, address_class, address_phase, address_text
+from trunkline.tools.table import Columns, Table, binary_size, clock, commas, duration, text
 
 
 @pytest.mark.parametrize("value, shown", [
