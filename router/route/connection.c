@@ -1,0 +1,499 @@
+#include <router/route/connection.h>
+
+#include <router/route/here.h>
+#include <router/route/incoming.h>
+#include <router/route/outgoing.h>
+#include <router/route/registry.h>
+#include <stdlib.h>
+#include <trunkline/amqp/terminus.h>
+#include <trunkline/amqp/print.h>
+#include <trunkline/base/alloc.h>
+#include <trunkline/base/assert.h>
+#include <trunkline/base/log.h>
+#include <trunkline/io/connector.h>
+#include <trunkline/io/worker.h>
+#include <unistd.h>
+
+/* How long a connection may take to write its last words. */
+enum { CLOSE_MS = 2000 };
+
+static _Atomic uint64_t last_id; /* relaxed: only to be different */
+
+const char *connection_role_name(enum connection_role r)
+{
+    static const char *const names[] = { "normal", "inter-router", "route-container", "edge" };
+    return names[r];
+}
+
+/* ---- settings ---- */
+
+struct connection_settings *connection_settings_new(void)
+{
+    struct connection_settings *s = xcalloc(1, sizeof *s);
+    atomic_init(&s->refs, 1);
+    return s;
+}
+
+void connection_settings_ref(struct connection_settings *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+}
+
+void connection_settings_unref(struct connection_settings *s)
+{
+    if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    free(s->name);
+    free(s->at);
+    free(s->sasl_mechanisms);
+    free(s->user);
+    free(s->password);
+    for (size_t i = 0; i < s->open_property_count; i++) {
+        free((char *)s->open_properties[i].key);
+        free((char *)s->open_properties[i].text);
+        free((uint8_t *)s->open_properties[i].raw.data);
+    }
+    free(s->open_properties);
+    free(s);
+}
+
+/* ---- counts and letters ---- */
+
+void connection_ref(struct connection *c)
+{
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+}
+
+void connection_unref(struct connection *c)
+{
+    if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    connection_settings_unref(c->settings);
+    free(c->host);
+    free(c->container);
+    free(c->user);
+    free(c->mechanism);
+    free((uint8_t *)c->properties.data);
+    free(c->opened_text);
+    free(c);
+}
+
+static void tell_control(struct connection *c, uint32_t bit)
+{
+    atomic_fetch_or(&c->control_bits, bit);
+    registry_post(&c->to_control);
+}
+
+void connection_tell(struct connection *c, uint32_t bits)
+{
+    /* One count for each bit that is on its way: the letter gives them back. */
+    uint32_t before = atomic_fetch_or(&c->worker_bits, bits);
+    for (int n = __builtin_popcount(bits & ~before); n > 0; n--)
+        connection_ref(c);
+    worker_post(c->io.worker, &c->to_worker);
+}
+
+static void connection_on_letter(struct letter *l)
+{
+    struct connection *c = container_of(l, struct connection, to_worker);
+    uint32_t bits = atomic_exchange(&c->worker_bits, 0);
+    if (!c->ended) {
+        c->amqp.now = here_now();
+        if (bits & (CONNECTION_TRACE_ON | CONNECTION_TRACE_OFF)) {
+            c->amqp.trace = bits & CONNECTION_TRACE_ON;
+            atomic_store_explicit(&c->tracing, c->amqp.trace, memory_order_relaxed);
+        }
+        if (bits & CONNECTION_CLOSE) {
+            struct amqp_error error = { .condition = "amqp:connection:forced",
+                                        .description = "Connection forced-closed by management request" };
+            amqp_conn_close(&c->amqp, &error);
+            io_conn_close(&c->io, CLOSE_MS);
+        }
+    }
+    for (int n = __builtin_popcount(bits); n > 0; n--)
+        connection_unref(c);
+}
+
+/* ---- links ---- */
+
+static struct connection *connection_of(struct amqp_conn *a)
+{
+    return container_of(a, struct connection, amqp);
+}
+
+static struct link *link_of(struct amqp_link *a)
+{
+    return container_of(a, struct link, amqp);
+}
+
+static void link_tell_control(struct link *l, uint32_t bit)
+{
+    atomic_fetch_or(&l->control_bits, bit);
+    registry_post(&l->to_control);
+}
+
+void link_abandon(struct link *l)
+{
+    link_tell_control(l, LINK_RELEASED);
+}
+
+static void link_on_letter(struct letter *letter);
+
+static struct amqp_link *on_new_link(struct amqp_conn *a)
+{
+    struct connection *c = connection_of(a);
+    struct link *l = xcalloc(1, sizeof *l);
+    connection_ref(c);
+    l->conn = c;
+    l->capacity = c->settings->link_capacity;
+    l->to_control = (struct letter)LETTER_INIT(registry_on_link);
+    l->to_worker = (struct letter)LETTER_INIT(link_on_letter);
+    list_init(&l->node);
+    list_init(&l->of_address);
+    list_init(&l->answer_node);
+    link_slots_add(here->slots, l);
+    return &l->amqp;
+}
+
+/* What control need not be asked. */
+static enum attach_refusal refusal_of(const struct amqp_terminus_view *t)
+{
+    if (t->kind == AMQP_TERMINUS_COORDINATOR)
+        return ATTACH_NO_COORDINATOR;
+    static const char *const between_routers[] = { "qd.router", "qd.router-data", "qd.router-edge-downlink" };
+    for (size_t i = 0; i < sizeof between_routers / sizeof between_routers[0]; i++)
+        if (amqp_terminus_has_capability(t, between_routers[i]))
+            return ATTACH_FORBIDDEN;
+    return ATTACH_OK;
+}
+
+static void on_attached(struct amqp_link *a)
+{
+    struct link *l = link_of(a);
+    struct amqp_terminus_view local;
+    l->is_incoming = !a->is_sender;
+    if (l->is_incoming) {
+        amqp_link_peer_target(a, &local);
+        l->in.round_robin = l->token.index;
+    } else {
+        amqp_link_peer_source(a, &local);
+        outgoing_init(l);
+    }
+    l->is_dynamic = local.dynamic;
+    l->is_coordinator = local.kind == AMQP_TERMINUS_COORDINATOR;
+    l->refusal_by_worker = refusal_of(&local);
+    if (local.address && local.address[0] && !local.dynamic)
+        l->wanted = xstrdup(local.address);
+    link_tell_control(l, LINK_ATTACH);
+}
+
+static const struct {
+    const char *condition, *description;
+} attach_refusals[] = {
+    [ATTACH_NOT_FOUND] = { "amqp:not-found", "Node not found" },
+    [ATTACH_NO_ROUTE] = { "qd:no-route-to-dest", "No route to the destination node" },
+    [ATTACH_FORBIDDEN] = { "qd:forbidden", "Connectivity to the node is forbidden" },
+    [ATTACH_NO_COORDINATOR] = { "amqp:precondition-failed",
+                                "The router can't coordinate transactions by itself, a linkRoute to a coordinator must "
+                                "be configured to use transactions." },
+    [ATTACH_SILENT] = { NULL, NULL },
+};
+
+static void log_attached(struct link *l)
+{
+    char source[512], target[512];
+    struct amqp_terminus_view s, t;
+    amqp_link_peer_source(&l->amqp, &s);
+    amqp_link_peer_target(&l->amqp, &t);
+    amqp_terminus_print(&s, source, sizeof source);
+    amqp_terminus_print(&t, target, sizeof target);
+    LOG(ROUTER_CORE, INFO, "[C%llu][L%llu] Link attached: dir=%s source=%s target=%s", (unsigned long long)l->conn->id,
+        (unsigned long long)l->identity, l->is_incoming ? "in" : "out", source, target);
+}
+
+static void link_answer(struct link *l)
+{
+    l->answered = true;
+    if (l->gone)
+        return;
+    l->amqp.conn->now = here_now();
+    if (l->refusal != ATTACH_OK) {
+        struct amqp_error error = { .condition = attach_refusals[l->refusal].condition,
+                                    .description = attach_refusals[l->refusal].description };
+        amqp_link_refuse(&l->amqp, error.condition ? &error : NULL);
+        return;
+    }
+    if (log_enabled(LOG_ROUTER_CORE, LOG_LEVEL_INFO))
+        log_attached(l);
+    amqp_link_accept(&l->amqp, l->dynamic_address, 0);
+    if (l->is_incoming)
+        incoming_start(l);
+}
+
+static void link_on_letter(struct letter *letter)
+{
+    struct link *l = container_of(letter, struct link, to_worker);
+    uint32_t bits = atomic_exchange(&l->worker_bits, 0);
+    if (bits & LINK_ANSWER)
+        link_answer(l);
+    if ((bits & LINK_REACHABLE) && !l->gone && l->answered && l->is_incoming)
+        incoming_reachable(l);
+    if (bits & LINK_BURIED) {
+        link_slots_remove(here->slots, l);
+        link_tell_control(l, LINK_RELEASED);
+    }
+}
+
+static void on_detached(struct amqp_link *a, bool closed, const struct amqp_error *error)
+{
+    (void)error;
+    amqp_link_detach(a, closed, NULL);
+}
+
+static unsigned long long stat(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void log_gone(struct link *l, bool lost)
+{
+    const struct link_stats *s = &l->stats;
+    LOG(ROUTER_CORE, INFO,
+        "[C%llu][L%llu] Link %s: del=%llu presett=%llu psdrop=%llu acc=%llu rej=%llu rel=%llu mod=%llu delay1=%llu "
+        "delay10=%llu blocked=%s",
+        (unsigned long long)l->conn->id, (unsigned long long)l->identity, lost ? "lost" : "detached",
+        stat(&s->deliveries), stat(&s->presettled), stat(&s->dropped_presettled), stat(&s->accepted), stat(&s->rejected),
+        stat(&s->released), stat(&s->modified), stat(&s->delayed_1s), stat(&s->delayed_10s),
+        atomic_load_explicit(&s->zero_credit_since, memory_order_relaxed) ? "yes" : "no");
+}
+
+static void on_gone(struct amqp_link *a)
+{
+    struct link *l = link_of(a);
+    l->gone = true;
+    if (l->answered && l->refusal == ATTACH_OK && log_enabled(LOG_ROUTER_CORE, LOG_LEVEL_INFO))
+        log_gone(l, !(a->flags & AMQP_LINK_DETACHED_REMOTE));
+    if (l->is_incoming)
+        incoming_gone(l);
+    else if (l->out.queue.next)
+        outgoing_gone(l);
+    link_tell_control(l, LINK_GONE);
+}
+
+static void on_sendable(struct amqp_link *a)
+{
+    outgoing_sendable(link_of(a));
+}
+
+static void on_drained(struct amqp_link *a)
+{
+    link_note_credit(link_of(a));
+}
+
+static void on_transfer(struct amqp_link *a, struct amqp_transfer *t)
+{
+    incoming_transfer(link_of(a), t);
+}
+
+static void on_disposition(struct amqp_delivery *d, const struct amqp_state *state, bool settled)
+{
+    outgoing_disposition(link_of(d->link), d, state, settled);
+}
+
+/* The sender does not wait for the outcome: what it will be is not told, and the credit comes back with it all the same. */
+static void on_peer_settled(struct amqp_delivery *d, const struct amqp_state *state)
+{
+    (void)d;
+    (void)state;
+}
+
+static void on_lost(struct amqp_delivery *d)
+{
+    outgoing_lost(link_of(d->link), d);
+}
+
+/* ---- the connection ---- */
+
+static char *text_or_none(const char *s)
+{
+    return s && s[0] ? xstrdup(s) : NULL;
+}
+
+static void remember_peer(struct connection *c)
+{
+    const struct amqp_conn_peer *p = amqp_conn_peer(&c->amqp);
+    c->container = xstrdup(p->container_id);
+    c->user = text_or_none(p->user);
+    c->mechanism = text_or_none(p->sasl_mechanism);
+    if (p->properties.len) {
+        uint8_t *copy = xmalloc(p->properties.len);
+        memcpy(copy, p->properties.data, p->properties.len);
+        c->properties = (struct slice){ .data = copy, .len = p->properties.len };
+    }
+    char props[1024] = "{}";
+    if (c->properties.len)
+        amqp_value_print(c->properties, props, sizeof props);
+    c->opened = here_now();
+    c->opened_text = xasprintf(
+        "Connection Opened: dir=%s host=%s vhost=%s encrypted=no auth=%s user=%s container_id=%s props=%s",
+        c->connector ? "out" : "in", c->host, p->hostname, c->mechanism ? c->mechanism : "no",
+        c->user ? c->user : "(null)", c->container, props);
+}
+
+static void on_opened(struct amqp_conn *a)
+{
+    struct connection *c = connection_of(a);
+    timer_cancel(&c->handshake);
+    remember_peer(c);
+    if (c->connector)
+        connector_is_up(c->connector);
+    else
+        amqp_conn_open(a);
+    tell_control(c, CONNECTION_OPENED);
+}
+
+static void log_failure(struct connection *c, const char *condition, const char *description)
+{
+    c->failure_told = true;
+    if (c->connector)
+        LOG_PEER(SERVER, INFO, "[C%llu] Connection to %s failed: %s %s", (unsigned long long)c->id, c->host, condition,
+                 description);
+    else
+        LOG_PEER(SERVER, INFO, "[C%llu] Connection from %s (to %s) failed: %s %s", (unsigned long long)c->id, c->host,
+                 c->settings->at, condition, description);
+}
+
+static void on_closed(struct amqp_conn *a, const struct amqp_error *error, bool by_peer)
+{
+    (void)by_peer;
+    struct connection *c = connection_of(a);
+    if (error)
+        log_failure(c, error->condition, error->description ? error->description : "");
+}
+
+static void on_dirty(struct amqp_conn *a)
+{
+    io_conn_dirty(&connection_of(a)->io);
+}
+
+static const struct amqp_handler handler = {
+    .opened = on_opened,
+    .closed = on_closed,
+    .dirty = on_dirty,
+    .new_link = on_new_link,
+    .attached = on_attached,
+    .detached = on_detached,
+    .gone = on_gone,
+    .sendable = on_sendable,
+    .drained = on_drained,
+    .transfer = on_transfer,
+    .disposition = on_disposition,
+    .peer_settled = on_peer_settled,
+    .lost = on_lost,
+};
+
+static void on_ended(struct io_conn *io, const char *why)
+{
+    struct connection *c = container_of(io, struct connection, io);
+    if (why[0] && !c->failure_told)
+        log_failure(c, "amqp:connection:framing-error", why);
+    timer_cancel(&c->handshake);
+    amqp_conn_fini(&c->amqp);
+    c->ended = true;
+    if (c->connector)
+        connector_lost(c->connector, why);
+    tell_control(c, CONNECTION_GONE);
+}
+
+static void on_handshake_late(struct timer *t)
+{
+    struct connection *c = container_of(t, struct connection, handshake);
+    struct amqp_error error = { .condition = "amqp:not-allowed",
+                                .description = "Timeout waiting for initial handshake" };
+    log_failure(c, error.condition, error.description);
+    c->amqp.now = here_now();
+    io_conn_abort(&c->io, error.description);
+}
+
+static enum err start_engine(struct connection *c, const char *hostname)
+{
+    const struct connection_settings *s = c->settings;
+    size_t extra = s->open_property_count;
+    struct amqp_property *properties = xcalloc(3 + extra, sizeof *properties);
+    properties[0] = (struct amqp_property){ .key = "product", .text = "qpid-dispatch-router" };
+    properties[1] = (struct amqp_property){ .key = "version", .text = TRUNKLINE_VERSION };
+    properties[2] = (struct amqp_property){ .key = "qd.conn-id", .number = (int32_t)c->id };
+    for (size_t i = 0; i < extra; i++)
+        properties[3 + i] = s->open_properties[i];
+    static const char *const capabilities[] = { "ANONYMOUS-RELAY", "qd.streaming-links", NULL };
+    struct amqp_conn_conf conf = {
+        .server = c->connector == NULL,
+        .container_id = here->world->identity.id,
+        .hostname = hostname,
+        .max_frame_size = s->max_frame_size,
+        .channel_max = (uint16_t)(s->max_sessions - 1),
+        .max_links = 65536,
+        .session_window = s->session_window,
+        .idle_timeout_ms = s->idle_timeout_ms,
+        .sasl = c->connector != NULL && (s->sasl_mechanisms || s->user),
+        .require_auth = s->require_auth,
+        .sasl_mechanisms = s->sasl_mechanisms,
+        .user = s->user,
+        .password = s->password,
+        .properties = properties,
+        .property_count = 3 + extra,
+        .offered_capabilities = capabilities,
+    };
+    c->amqp.id = c->id;
+    c->amqp.now = here_now();
+    enum err e = amqp_conn_init(&c->amqp, &conf, &handler);
+    free(properties);
+    return e;
+}
+
+void connection_new(struct worker *w, int fd, struct connection_settings *settings, struct connector *connector,
+                    const char *host)
+{
+    struct transport *t;
+    if (tcp_transport_new(fd, &t) != OK) {
+        /* The peer was gone before we came to it. */
+        close(fd);
+        if (connector)
+            connector_lost(connector, "connection reset");
+        return;
+    }
+    struct connection *c = xcalloc(1, sizeof *c);
+    atomic_init(&c->refs, 1);
+    c->id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
+    connection_settings_ref(settings);
+    c->settings = settings;
+    c->connector = connector;
+    c->strip_in = settings->strip_in;
+    c->strip_out = settings->strip_out;
+    c->host = xstrdup(connector ? host : t->peer);
+    c->made = here_now();
+    c->to_control = (struct letter)LETTER_INIT(registry_on_connection);
+    c->to_worker = (struct letter)LETTER_INIT(connection_on_letter);
+    timer_init(&c->handshake, on_handshake_late);
+    list_init(&c->node);
+    char *hostname = connector ? xstrndup(host, strcspn(host, ":")) : NULL;
+    enum err e = start_engine(c, hostname);
+    free(hostname);
+    ASSERT(e == OK); /* settings were checked when they were made */
+    if (!connector)
+        LOG_IF(SERVER, INFO, "[C%llu] Accepted connection to %s from %s", (unsigned long long)c->id, settings->at,
+               t->peer);
+    e = io_conn_open(&c->io, w, t, &c->amqp, on_ended);
+    if (e != OK) {
+        LOG_PEER(SERVER, ERROR_LEVEL, "[C%llu] cannot watch the connection: %s", (unsigned long long)c->id,
+                 err_text(e));
+        t->ops->free(t);
+        amqp_conn_fini(&c->amqp);
+        if (connector)
+            connector_lost(connector, "out of resources");
+        connection_unref(c);
+        return;
+    }
+    if (settings->handshake_timeout_ms)
+        loop_timer_after(worker_loop(w), &c->handshake, settings->handshake_timeout_ms);
+}

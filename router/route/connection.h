@@ -1,0 +1,90 @@
+/* connection.h -- a connection of this router: transport, engine and links on one worker, and what control knows of it.
+ *
+ *   new      worker: accepted, or connected by a connector
+ *   opened   worker: the peer's Open is in; we answer, and tell control
+ *   ended    worker: the stream is closed and the engine finished; links have gone before
+ *   freed    when the last count is given back: the worker's, control's while it lists it, and one of each link and letter
+ */
+#ifndef TRUNKLINE_ROUTE_CONNECTION_H
+#define TRUNKLINE_ROUTE_CONNECTION_H
+
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <trunkline/amqp/conn.h>
+#include <trunkline/base/list.h>
+#include <trunkline/base/mailbox.h>
+#include <trunkline/io/conn.h>
+
+struct worker;
+struct connector;
+struct link;
+
+enum connection_role { ROLE_NORMAL, ROLE_INTER_ROUTER, ROLE_ROUTE_CONTAINER, ROLE_EDGE };
+const char *connection_role_name(enum connection_role r);
+
+/* How connections of one listener or connector are. Immutable and counted: they outlive it. */
+struct connection_settings {
+    _Atomic uint32_t refs;
+    char *name;  /* of the listener or connector */
+    char *at;    /* its configured "host:port" */
+    enum connection_role role;
+    bool strip_in, strip_out;
+    uint32_t link_capacity;
+    uint32_t max_frame_size, max_sessions, session_window;
+    uint32_t idle_timeout_ms, handshake_timeout_ms;
+    char *sasl_mechanisms; /* NULL: all */
+    bool require_auth;
+    char *user, *password; /* of a connector */
+    struct amqp_property *open_properties; /* more of Open's properties; keys, texts and raw octets are ours */
+    size_t open_property_count;
+};
+/* A new one, count 1, all else zero: the caller fills it in. */
+struct connection_settings *connection_settings_new(void);
+void connection_settings_ref(struct connection_settings *s);
+void connection_settings_unref(struct connection_settings *s);
+
+enum connection_to_control { CONNECTION_OPENED = 1, CONNECTION_GONE = 2 };
+enum connection_to_worker { CONNECTION_CLOSE = 1, CONNECTION_TRACE_ON = 2, CONNECTION_TRACE_OFF = 4 };
+
+struct connection {
+    struct amqp_conn amqp;
+    struct io_conn io;
+    _Atomic uint32_t refs;
+    /* fixed */
+    uint64_t id;
+    struct connection_settings *settings; /* counted */
+    struct connector *connector;          /* NULL: it was accepted */
+    bool strip_in, strip_out;
+    char *host;        /* peer's "ip:port", or the connector's "host:port" */
+    mono_ms made;
+    /* worker */
+    struct timer handshake;
+    bool ended, failure_told;
+    /* fixed when control hears of it */
+    char *container, *user, *mechanism;
+    struct slice properties; /* the peer's, encoded; our copy */
+    mono_ms opened;          /* monotonic */
+    char *opened_text;       /* the log line's text after "[C<n>] " */
+    /* worker writes, control reads; relaxed */
+    _Atomic int64_t last_delivery; /* monotonic ms; 0: none yet */
+    _Atomic bool tracing;
+    /* both ways */
+    struct letter to_control, to_worker;
+    _Atomic uint32_t control_bits, worker_bits;
+    /* control */
+    struct list node;
+    bool listed, closing;
+};
+
+/* A TCP connection that was accepted (connector NULL) or made. host: for a connector, its "host:port".
+ *   Thread: w. Ownership: takes fd, counts settings. */
+void connection_new(struct worker *w, int fd, struct connection_settings *settings, struct connector *connector,
+                    const char *host);
+void connection_ref(struct connection *c);
+void connection_unref(struct connection *c);
+/* The worker ends and lets go of l, which has gone. Thread: the link's worker. */
+void link_abandon(struct link *l);
+/* Ask its worker for something (enum connection_to_worker). Thread: control. */
+void connection_tell(struct connection *c, uint32_t bits);
+
+#endif

@@ -1,0 +1,67 @@
+#include <router/route/here.h>
+
+#include <router/route/incoming.h>
+#include <router/route/outgoing.h>
+#include <trunkline/io/worker.h>
+
+_Thread_local struct route_here *here;
+
+const struct amqp_state state_none = { .code = AMQP_STATE_NONE };
+const struct amqp_state state_accepted = { .code = AMQP_ACCEPTED };
+const struct amqp_state state_released = { .code = AMQP_RELEASED };
+/* modified(delivery-failed=true, undeliverable-here=false): AMQP 1.0 part 3.4.5, Modified */
+static const uint8_t failed_octets[] = { 0x00, 0x53, 0x27, 0xc0, 0x03, 0x02, 0x41, 0x42 };
+const struct amqp_state state_failed = {
+    .code = AMQP_MODIFIED,
+    .raw = { .data = failed_octets, .len = sizeof failed_octets },
+};
+
+static void frame_arrives(struct link_token to, const struct frame *f)
+{
+    struct link *l = link_slots_find(here->slots, to);
+    if (l && !l->is_incoming)
+        outgoing_deliver(l, f);
+    else if (f->held) /* the rest of a message whose link is no more */
+        here_answer(&f->origin, 1, false, &state_none);
+}
+
+static void answer_arrives(const struct answer *a)
+{
+    struct link *l = link_slots_find(here->slots, a->link);
+    if (l && l->is_incoming && !l->gone)
+        incoming_answer(l, a);
+}
+
+static void post_to_worker(int worker, struct letter *l)
+{
+    worker_post(worker_by_index(worker), l);
+}
+
+const struct outbox_handler here_arrivals = { .post = post_to_worker, .frame = frame_arrives, .answer = answer_arrives };
+
+void here_deliver(struct link_token to, const struct frame *f)
+{
+    if (to.worker == here->worker)
+        frame_arrives(to, f);
+    else
+        outbox_put_frame(here->outboxes, to, f);
+}
+
+void here_answer(const struct origin *o, uint32_t frames, bool done, const struct amqp_state *state)
+{
+    if (link_token_is_none(o->link) || (!frames && !done && state->code == AMQP_STATE_NONE))
+        return;
+    struct answer a = {
+        .link = o->link,
+        .first = o->delivery_id,
+        .last = o->delivery_id,
+        .flags = o->flags,
+        .frames = frames,
+        .done = done,
+        .state = *state,
+    };
+    if (o->link.worker == here->worker)
+        answer_arrives(&a);
+    else
+        outbox_put_answer(here->outboxes, &a);
+}

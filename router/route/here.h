@@ -1,0 +1,50 @@
+/* here.h -- what a routing thread has at hand: its links, its outboxes, the route table. Set once for each worker, and for control,
+ * which routes the router's own messages but has no links. Thread: each its own. */
+#ifndef TRUNKLINE_ROUTE_HERE_H
+#define TRUNKLINE_ROUTE_HERE_H
+
+#include <router/route/identity.h>
+#include <router/route/link.h>
+#include <router/route/outbox.h>
+#include <router/route/table.h>
+#include <trunkline/base/clock.h>
+#include <trunkline/io/loop.h>
+
+/* What all threads read. */
+struct route_world {
+    struct table *table;
+    struct router_identity identity;
+    _Atomic(struct rules *) rules; /* rcu */
+    enum distribution default_distribution;
+};
+
+struct route_here {
+    int worker; /* WORKER_NONE on control */
+    struct link_slots *slots; /* NULL on control */
+    struct outboxes *outboxes;
+    const struct route_world *world;
+    struct loop *loop;
+};
+
+/* The calling thread's. */
+extern _Thread_local struct route_here *here;
+
+/* The time of this loop turn. */
+static inline mono_ms here_now(void)
+{
+    return loop_now(here->loop);
+}
+
+/* Bring a frame to the link that it is for, on whichever worker that is. */
+void here_deliver(struct link_token to, const struct frame *f);
+/* Say to where a delivery came from that so many of its frames have left, and, with done, what became of it; without done a state is
+ * passed on that settles nothing (received). */
+void here_answer(const struct origin *o, uint32_t frames, bool done, const struct amqp_state *state);
+/* What the outboxes call on arrival. */
+extern const struct outbox_handler here_arrivals;
+
+/* States without fields. */
+extern const struct amqp_state state_none, state_accepted, state_released;
+extern const struct amqp_state state_failed; /* modified, delivery-failed=true */
+
+#endif

@@ -1,0 +1,496 @@
+#include <router/route/incoming.h>
+
+#include <router/route/connection.h>
+#include <router/route/forward.h>
+#include <router/route/here.h>
+#include <router/route/request.h>
+#include <stdlib.h>
+#include <trunkline/amqp/message.h>
+#include <trunkline/base/alloc.h>
+#include <trunkline/base/assert.h>
+
+/* A message head that does not come within so much is not one; a message to the router itself is not larger. */
+enum { HEAD_MAX = 64 * 1024, REQUEST_MAX = 4 * 1024 * 1024 };
+
+/* Octets gathered over several frames. */
+struct assembly {
+    size_t len, size;
+    uint8_t octets[];
+};
+
+/* The links that copies of the message in progress go to. */
+struct copies {
+    uint32_t count;
+    struct link_token to[];
+};
+
+/* What the incoming side keeps with a delivery of which there are several copies, in the engine's two words. */
+struct copy_count {
+    uint32_t waiting;
+    uint32_t best; /* enum amqp_state_code with the highest rank so far */
+    uint64_t copies;
+};
+
+static struct assembly *assembly_add(struct assembly *a, const struct slice *s)
+{
+    size_t len = a ? a->len : 0, need = len + s->len;
+    if (!a || need > a->size) {
+        size_t size = a ? 2 * a->size : 4096;
+        while (size < need)
+            size *= 2;
+        a = xrealloc(a, sizeof *a + size);
+        a->size = size;
+    }
+    if (s->len)
+        memcpy(a->octets + len, s->data, s->len);
+    a->len = need;
+    return a;
+}
+
+static void assembly_drop(struct link *l)
+{
+    free(l->in.assembly);
+    l->in.assembly = NULL;
+}
+
+/* ---- credit ---- */
+
+/* n deliveries are no longer in hand. */
+static void give_back(struct link *l, uint32_t n)
+{
+    l->in.in_hand -= n < l->in.in_hand ? n : l->in.in_hand;
+    if (!l->in.dry)
+        amqp_link_grant(&l->amqp, n);
+    link_note_credit(l);
+}
+
+/* Bring credit to the link's capacity. */
+static void top_up(struct link *l)
+{
+    uint32_t have = l->in.in_hand + l->amqp.credit;
+    if (have < l->capacity)
+        amqp_link_grant(&l->amqp, l->capacity - have);
+    l->in.credited = true;
+    link_note_credit(l);
+}
+
+void incoming_start(struct link *l)
+{
+    const struct address *a = l->address;
+    l->in.way = INCOMING_IDLE;
+    if (!a || a->in_process || address_routes(a)->count > 0)
+        top_up(l);
+}
+
+void incoming_reachable(struct link *l)
+{
+    if (l->in.dry) {
+        l->in.dry = false;
+        amqp_link_stop_drain(&l->amqp);
+        top_up(l);
+    } else if (!l->in.credited) {
+        top_up(l);
+    }
+}
+
+/* Its address has lost its last destination: credit that is out is asked back, more comes when there is one again. */
+static void run_dry(struct link *l)
+{
+    if (l->in.dry)
+        return;
+    l->in.dry = true;
+    amqp_link_drain(&l->amqp);
+}
+
+/* ---- outcomes ---- */
+
+static void count_outcomes(struct link *l, enum amqp_state_code code, uint64_t n)
+{
+    switch (code) {
+    case AMQP_ACCEPTED:
+        stat_add(&l->stats.accepted, n);
+        break;
+    case AMQP_REJECTED:
+        stat_add(&l->stats.rejected, n);
+        break;
+    case AMQP_RELEASED:
+        stat_add(&l->stats.released, n);
+        break;
+    case AMQP_MODIFIED:
+        stat_add(&l->stats.modified, n);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Count the deliveries that took longer than a second from arrival to settlement. Later ones are younger, so the first that was quick
+ * ends the look. */
+static void count_delays(struct link *l, uint32_t first, uint32_t last)
+{
+    for (uint32_t id = first; (int32_t)(last - id) >= 0; id++) {
+        const struct amqp_delivery *d = amqp_link_delivery(&l->amqp, id);
+        if (!d)
+            continue;
+        uint32_t age = (uint32_t)here_now() - d->started;
+        if (age <= 1000)
+            return;
+        stat_add(age > 10000 ? &l->stats.delayed_10s : &l->stats.delayed_1s, 1);
+    }
+}
+
+/* Settle first..last towards the sender and give their credit back. */
+static void settle(struct link *l, uint32_t first, uint32_t last, const struct amqp_state *state)
+{
+    uint32_t n = last - first + 1;
+    count_outcomes(l, state->code, n);
+    count_delays(l, first, last);
+    amqp_link_settle(&l->amqp, first, last, state);
+    link_stats_settled(&l->stats, here_now(), n);
+    give_back(l, n);
+}
+
+static int rank(enum amqp_state_code c)
+{
+    switch (c) {
+    case AMQP_REJECTED:
+        return 4;
+    case AMQP_ACCEPTED:
+        return 3;
+    case AMQP_MODIFIED:
+        return 2;
+    case AMQP_RELEASED:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* One copy of a delivery is done: the last one decides, with the outcome of the highest rank. */
+static void copy_done(struct link *l, const struct answer *a)
+{
+    struct amqp_delivery *d = amqp_link_delivery(&l->amqp, a->first);
+    if (!d)
+        return;
+    struct copy_count c;
+    memcpy(&c, d->token, sizeof c);
+    ASSERT(c.waiting > 0);
+    c.waiting--;
+    if (rank(a->state.code) > rank((enum amqp_state_code)c.best))
+        c.best = a->state.code;
+    memcpy(d->token, &c, sizeof c);
+    if (c.waiting)
+        return;
+    if (a->flags & ORIGIN_SETTLED) {
+        amqp_link_forget(&l->amqp, a->first);
+        give_back(l, 1);
+        return;
+    }
+    struct amqp_state outcome = { .code = (enum amqp_state_code)c.best };
+    settle(l, a->first, a->first, outcome.code == AMQP_MODIFIED ? &state_failed : &outcome);
+}
+
+static void give_back_frames(struct link *l, const struct answer *a)
+{
+    if (!(a->flags & ORIGIN_COPY)) {
+        amqp_link_release_frames(&l->amqp, a->frames);
+        return;
+    }
+    /* A frame of the window is free when every copy of it has left. */
+    uint32_t copies = l->in.copies ? l->in.copies->count : 1;
+    l->in.copy_frames += a->frames;
+    amqp_link_release_frames(&l->amqp, l->in.copy_frames / copies);
+    l->in.copy_frames %= copies;
+}
+
+void incoming_answer(struct link *l, const struct answer *a)
+{
+    if (a->frames)
+        give_back_frames(l, a);
+    if (!a->done) {
+        if (a->state.code != AMQP_STATE_NONE && !(a->flags & ORIGIN_COPY))
+            amqp_link_update(&l->amqp, a->first, &a->state);
+        return;
+    }
+    if (a->flags & ORIGIN_COPY)
+        copy_done(l, a);
+    else if (a->flags & ORIGIN_SETTLED)
+        give_back(l, a->last - a->first + 1);
+    else
+        settle(l, a->first, a->last, &a->state);
+}
+
+/* ---- messages ---- */
+
+/* The delivery goes nowhere: its outcome is said when all of it has come. */
+static void discard(struct link *l, const struct amqp_transfer *t, enum refusal why)
+{
+    l->in.discard_reason = why;
+    if (t->more) {
+        l->in.way = INCOMING_DISCARD;
+        return;
+    }
+    l->in.way = INCOMING_IDLE;
+    if (t->settled) {
+        stat_add(&l->stats.dropped_presettled, 1);
+        give_back(l, 1);
+        return;
+    }
+    struct refusal_state state;
+    refusal_state_init(&state, why);
+    settle(l, t->id, t->id, &state.state);
+}
+
+static struct frame frame_of(struct link *l, const struct amqp_transfer *t, const struct slice *payload, bool copies)
+{
+    return (struct frame){
+        .origin = { .link = l->token,
+                    .delivery_id = l->in.delivery_id,
+                    .flags = (l->in.current_settled ? ORIGIN_SETTLED : 0) | (copies ? ORIGIN_COPY : 0) },
+        .message_format = l->in.message_format,
+        .first = t->first,
+        .more = t->more,
+        .settled = l->in.current_settled,
+        .aborted = t->aborted,
+        .annotated = l->in.current_annotated,
+        .state = t->state,
+        .payload = *payload,
+    };
+}
+
+/* Frames of a message in several frames are held back from the session window until they have left. */
+static bool hold(struct link *l, const struct amqp_transfer *t)
+{
+    if (t->first && !t->more)
+        return false;
+    amqp_transfer_hold(&l->amqp);
+    return true;
+}
+
+static void forward_one(struct link *l, const struct amqp_transfer *t, struct frame *f, const struct destination *to)
+{
+    l->in.to = to->link;
+    l->in.way = t->more ? INCOMING_FORWARD : INCOMING_IDLE;
+    f->held = hold(l, t);
+    here_deliver(to->link, f);
+}
+
+static void copies_deliver(const struct copies *c, const struct frame *f)
+{
+    for (uint32_t i = 0; i < c->count; i++)
+        here_deliver(c->to[i], f);
+}
+
+static void forward_copies(struct link *l, struct amqp_transfer *t, struct frame *f, const struct routes *r)
+{
+    if (!l->in.copies || l->in.copies->count != r->count) {
+        free(l->in.copies);
+        l->in.copies = xmalloc(sizeof *l->in.copies + r->count * sizeof r->to[0]);
+        l->in.copies->count = r->count;
+    }
+    for (uint32_t i = 0; i < r->count; i++) {
+        l->in.copies->to[i] = r->to[i].link;
+        atomic_fetch_add_explicit(&r->to[i].load->sent, 1, memory_order_relaxed);
+    }
+    struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
+    struct copy_count c = { .waiting = r->count, .copies = r->count };
+    _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
+    memcpy(d->token, &c, sizeof c);
+    l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
+    f->held = hold(l, t);
+    copies_deliver(l->in.copies, f);
+}
+
+static void forward(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a)
+{
+    if (a->in_process) {
+        l->in.assembly = assembly_add(NULL, payload);
+        l->in.assembling_for = a;
+        l->in.way = INCOMING_ASSEMBLE;
+        return;
+    }
+    const struct routes *r = address_routes(a);
+    if (r->count == 0) {
+        if (l->address)
+            run_dry(l);
+        discard(l, t, REFUSAL_RELEASED);
+        return;
+    }
+    bool copies = a->distribution == DISTRIBUTION_MULTICAST && r->count > 1;
+    struct frame f = frame_of(l, t, payload, copies);
+    if (copies)
+        forward_copies(l, t, &f, r);
+    else
+        forward_one(l, t, &f, forward_choose(a, r, &l->in.round_robin));
+}
+
+/* The address that the message itself names. Result: NULL, and why. */
+static struct address *named_address(const uint8_t *m, const struct amqp_message_view *v, enum refusal *why)
+{
+    struct slice to = amqp_message_to(m, v);
+    *why = REFUSAL_NO_ADDRESS;
+    if (!to.data || !to.len)
+        return NULL;
+    return forward_find((const char *)to.data, to.len, why);
+}
+
+/* The head of a message is here: find its way. `payload` begins with the message. */
+static void set_out(struct link *l, struct amqp_transfer *t, const struct slice *payload,
+                    const struct amqp_message_view *v)
+{
+    struct slice stripped = { 0 };
+    l->in.current_annotated = amqp_message_has_router_annotations(payload->data, v);
+    if (l->in.current_annotated && l->conn->strip_in) {
+        stripped = forward_strip_annotations(payload, true);
+        l->in.current_annotated = false;
+    }
+    struct address *a = l->address;
+    enum refusal why = REFUSAL_RELEASED;
+    if (!a) {
+        a = named_address(payload->data, v, &why);
+        if (a)
+            atomic_fetch_add_explicit(&a->anonymous_ingress, 1, memory_order_relaxed);
+    }
+    if (a)
+        forward(l, t, stripped.buf ? &stripped : payload, a);
+    else
+        discard(l, t, why);
+    if (stripped.buf)
+        buffer_unref(stripped.buf);
+}
+
+/* Look for the head of the message in what is here of it. Result: false: more of it has to come. */
+static bool look_at_head(struct link *l, struct amqp_transfer *t, const struct slice *payload)
+{
+    struct amqp_message_view v;
+    enum amqp_section depth = l->address ? AMQP_SECTION_MESSAGE_ANNOTATIONS : AMQP_SECTION_PROPERTIES;
+    enum err e = amqp_message_scan(payload->data, payload->len, depth, &v);
+    if (e == ERR_TRUNCATED && t->more && payload->len < HEAD_MAX)
+        return false;
+    /* A message that ends after a section has no body: odd, but not ours to refuse. */
+    if (e == ERR_TRUNCATED && !t->more && v.body == payload->len)
+        e = OK;
+    if (e == OK)
+        set_out(l, t, payload, &v);
+    else
+        discard(l, t, REFUSAL_NOT_A_MESSAGE);
+    return true;
+}
+
+static void begin(struct link *l, struct amqp_transfer *t)
+{
+    l->in.delivery_id = t->id;
+    l->in.message_format = t->message_format;
+    l->in.current_settled = t->settled;
+    l->in.in_hand++;
+    stat_add(&l->stats.deliveries, 1);
+    if (t->settled)
+        stat_add(&l->stats.presettled, 1);
+    atomic_store_explicit(&l->conn->last_delivery, here_now(), memory_order_relaxed);
+    if (t->aborted) {
+        give_back(l, 1);
+        return;
+    }
+    if (!look_at_head(l, t, &t->payload)) {
+        l->in.assembly = assembly_add(NULL, &t->payload);
+        l->in.way = INCOMING_HEAD;
+    }
+}
+
+/* The sender gives up the message in progress. */
+static void abort_delivery(struct link *l)
+{
+    struct amqp_transfer t = { .id = l->in.delivery_id, .aborted = true, .settled = l->in.current_settled };
+    struct slice nothing = { 0 };
+    enum incoming_way way = l->in.way;
+    l->in.way = INCOMING_IDLE;
+    assembly_drop(l);
+    if (way == INCOMING_FORWARD) {
+        struct frame f = frame_of(l, &t, &nothing, false);
+        here_deliver(l->in.to, &f);
+    } else if (way == INCOMING_COPIES) {
+        struct frame f = frame_of(l, &t, &nothing, true);
+        copies_deliver(l->in.copies, &f);
+    }
+}
+
+static void complete_request(struct link *l, const struct amqp_transfer *t)
+{
+    struct assembly *a = l->in.assembly;
+    struct slice none = { 0 };
+    struct frame f = frame_of(l, t, &none, false);
+    atomic_fetch_add_explicit(&l->in.assembling_for->in_process_count, 1, memory_order_relaxed);
+    request_post(&f.origin, l->conn->id, l->in.assembling_for->key, a->octets, a->len);
+    assembly_drop(l);
+    l->in.way = INCOMING_IDLE;
+}
+
+static void continue_delivery(struct link *l, struct amqp_transfer *t)
+{
+    switch (l->in.way) {
+    case INCOMING_IDLE:
+        break;
+    case INCOMING_HEAD: {
+        struct assembly *a = l->in.assembly = assembly_add(l->in.assembly, &t->payload);
+        struct amqp_transfer whole = *t;
+        whole.first = true;
+        struct slice payload = { .data = a->octets, .len = a->len };
+        if (look_at_head(l, &whole, &payload)) {
+            if (l->in.way != INCOMING_ASSEMBLE)
+                l->in.assembly = NULL;
+            free(a);
+        }
+        break;
+    }
+    case INCOMING_FORWARD:
+    case INCOMING_COPIES: {
+        struct frame f = frame_of(l, t, &t->payload, l->in.way == INCOMING_COPIES);
+        f.held = hold(l, t);
+        bool copies = l->in.way == INCOMING_COPIES;
+        if (!t->more)
+            l->in.way = INCOMING_IDLE;
+        if (copies)
+            copies_deliver(l->in.copies, &f);
+        else
+            here_deliver(l->in.to, &f);
+        break;
+    }
+    case INCOMING_ASSEMBLE:
+        l->in.assembly = assembly_add(l->in.assembly, &t->payload);
+        break;
+    case INCOMING_DISCARD:
+        discard(l, t, (enum refusal)l->in.discard_reason);
+        break;
+    }
+}
+
+void incoming_transfer(struct link *l, struct amqp_transfer *t)
+{
+    if (t->first) {
+        begin(l, t);
+    } else if (t->aborted) {
+        abort_delivery(l);
+        give_back(l, 1);
+        return;
+    } else {
+        l->in.current_settled = l->in.current_settled || t->settled;
+        continue_delivery(l, t);
+    }
+    if (l->in.way != INCOMING_ASSEMBLE)
+        return;
+    if (l->in.assembly->len > REQUEST_MAX) {
+        assembly_drop(l);
+        discard(l, t, REFUSAL_TOO_LARGE);
+    } else if (!t->more) {
+        complete_request(l, t);
+    }
+}
+
+void incoming_gone(struct link *l)
+{
+    if (l->in.way != INCOMING_IDLE)
+        abort_delivery(l);
+    assembly_drop(l);
+    free(l->in.copies);
+    l->in.copies = NULL;
+}

@@ -1,0 +1,27 @@
+/* incoming.h -- a link on which messages come in: where each goes, and its credit.
+ *
+ *   happy path:  transfer -> where to? (targeted: the link's address; anonymous: the message's `to`) -> deliver
+ *                answer (outcome, or: it has left) -> settle -> credit back
+ *   nobody there:       released; a targeted link is drained until somebody comes (reachable)
+ *   not a message:      rejected amqp:decode-error
+ *   the link ends half way through a message: that is aborted where it went
+ *
+ * Credit is end to end: a link may have `capacity` deliveries in hand, and gets one back when one has left (presettled) or is settled.
+ * Thread: the link's worker.
+ */
+#ifndef TRUNKLINE_ROUTE_INCOMING_H
+#define TRUNKLINE_ROUTE_INCOMING_H
+
+#include <router/route/link.h>
+#include <router/route/outbox.h>
+
+/* The attach is accepted: give credit if messages can go anywhere. */
+void incoming_start(struct link *l);
+void incoming_transfer(struct link *l, struct amqp_transfer *t);
+/* What became of deliveries of l. */
+void incoming_answer(struct link *l, const struct answer *a);
+/* Its address has a destination again. */
+void incoming_reachable(struct link *l);
+void incoming_gone(struct link *l);
+
+#endif

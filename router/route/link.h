@@ -1,0 +1,147 @@
+/* link.h -- a link of this router: the engine's link, and what routing keeps with it.
+ *
+ * Life, and who says so:
+ *   new        worker: the peer attaches; the link gets a slot in its worker's table, a letter asks control (registry.h)
+ *   answered   worker: control's answer has come; accepted or refused
+ *   gone       worker: the engine has forgotten it. The slot stays: others may still name it, what arrives for it is turned away
+ *   buried     worker: control has unpublished it and every worker has passed a quiet point: nobody can name it. The slot is given up,
+ *   released   control: the worker has let go; the memory is freed, and the address too if this was its last user
+ *
+ * Members are banded by owner. The worker is that of the link's connection.
+ */
+#ifndef TRUNKLINE_ROUTE_LINK_H
+#define TRUNKLINE_ROUTE_LINK_H
+
+#include <router/route/table.h>
+#include <router/route/token.h>
+#include <trunkline/amqp/conn.h>
+#include <trunkline/base/list.h>
+#include <trunkline/base/mailbox.h>
+
+struct connection;
+struct copies;
+struct assembly;
+
+enum { LINK_RATE_SECONDS = 5 };
+
+/* Counters that control reads while the worker writes them: relaxed loads and stores, no read-modify-write. */
+struct link_stats {
+    _Atomic uint64_t deliveries, presettled, dropped_presettled, accepted, rejected, released, modified, delayed_1s, delayed_10s;
+    _Atomic uint32_t credit;        /* available now */
+    _Atomic uint32_t queued;        /* outgoing: messages that wait */
+    _Atomic uint32_t unsettled;
+    _Atomic int64_t zero_credit_since; /* monotonic ms; 0: has credit */
+    _Atomic int64_t last_settled;      /* monotonic ms */
+    _Atomic uint32_t settled_in[LINK_RATE_SECONDS]; /* by second, modulo */
+    _Atomic int64_t rate_second;                    /* the last second that is counted in */
+};
+
+static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* Count n settlements at `now`. Thread: the link's worker. */
+void link_stats_settled(struct link_stats *s, mono_ms now, uint32_t n);
+/* Settlements in a second, over the last five. Thread: any. */
+uint32_t link_stats_settle_rate(const struct link_stats *s, mono_ms now);
+
+/* What becomes of the frames of the delivery that an incoming link is in the middle of. */
+enum incoming_way {
+    INCOMING_IDLE,
+    INCOMING_HEAD,     /* not enough of it is here to tell where it goes: kept in `assembly` */
+    INCOMING_FORWARD,  /* to one link */
+    INCOMING_COPIES,   /* to several */
+    INCOMING_ASSEMBLE, /* to the router itself, which wants it whole: kept in `assembly` */
+    INCOMING_DISCARD,  /* nowhere: its outcome is said when it has come in full */
+};
+
+struct incoming {
+    enum incoming_way way;
+    uint8_t discard_state;      /* enum amqp_state_code */
+    uint8_t discard_reason;     /* enum refusal, forward.h */
+    bool dry;                   /* its address had no destination: we asked to drain; credit comes with the next destination */
+    bool credited;              /* has got its first credit */
+    bool current_settled, current_annotated;
+    uint32_t in_hand;           /* deliveries begun whose credit has not been given back */
+    uint32_t round_robin;       /* which of equal destinations is next */
+    uint32_t delivery_id;
+    uint32_t message_format;
+    uint32_t copy_frames;       /* frames that single copies have given back: so many copies give one frame of the window */
+    struct link_token to;
+    struct copies *copies;
+    struct assembly *assembly;
+    struct address *assembling_for; /* served by the router itself, so it stays */
+};
+
+struct outgoing {
+    struct list queue; /* struct message, in order; the first may be partly sent */
+    uint32_t queued;
+    bool pumping;
+};
+
+/* What control tells a link's worker, and the other way, as bits beside a letter. */
+enum link_to_control { LINK_ATTACH = 1, LINK_GONE = 2, LINK_RELEASED = 4 };
+enum link_to_worker { LINK_ANSWER = 1, LINK_REACHABLE = 2, LINK_BURIED = 4, LINK_CLOSE = 8 };
+
+/* Why an attach is refused; the table of conditions is in registry.c. */
+enum attach_refusal {
+    ATTACH_OK,
+    ATTACH_NOT_FOUND,
+    ATTACH_NO_ROUTE,
+    ATTACH_FORBIDDEN,
+    ATTACH_NO_COORDINATOR,
+    ATTACH_SILENT, /* detached without error */
+};
+
+struct link {
+    struct amqp_link amqp;
+    struct connection *conn; /* counted */
+    struct link_token token;
+    /* fixed before the first letter */
+    char *wanted;     /* address text of the local terminus; NULL: none */
+    uint8_t refusal_by_worker;
+    bool is_incoming; /* messages come to us on it */
+    bool is_dynamic;
+    bool is_coordinator;
+    uint32_t capacity; /* deliveries an incoming link may have in hand */
+    /* control writes before LINK_ANSWER, fixed then */
+    struct address *address; /* NULL: anonymous, or refused */
+    char *dynamic_address;   /* text for the answer */
+    uint8_t refusal;
+    uint64_t identity;
+    /* worker */
+    bool answered, gone;
+    union {
+        struct incoming in;
+        struct outgoing out;
+    };
+    /* any */
+    struct link_stats stats;
+    struct link_load load;
+    struct letter to_control, to_worker;
+    _Atomic uint32_t control_bits, worker_bits;
+    /* control */
+    struct list node;     /* in the registry, in order of attaching */
+    struct list of_address;  /* in the address's senders or receivers */
+    struct list answer_node; /* in the list of answers that go out at the end of the turn */
+    bool registered;
+};
+
+/* Note credit and its absence for management, after either has changed. Thread: the link's worker. */
+void link_note_credit(struct link *l);
+
+/* ---- a worker's table of links. Thread: that worker. ---- */
+
+struct link_slots;
+struct link_slots *link_slots_new(int worker_index);
+void link_slots_free(struct link_slots **s);
+/* Give l a token. */
+void link_slots_add(struct link_slots *s, struct link *l);
+void link_slots_remove(struct link_slots *s, struct link *l);
+/* The link that t names; NULL: it is no more. */
+struct link *link_slots_find(const struct link_slots *s, struct link_token t);
+/* Walk: position from 0; NULL at the end. */
+struct link *link_slots_next(const struct link_slots *s, uint32_t *position);
+
+#endif

@@ -1,0 +1,464 @@
+#include <router/route/outgoing.h>
+
+#include <router/route/connection.h>
+#include <router/route/forward.h>
+#include <router/route/here.h>
+#include <stdlib.h>
+#include <trunkline/amqp/message.h>
+#include <trunkline/base/alloc.h>
+#include <trunkline/base/assert.h>
+#include <trunkline/base/buffer.h>
+
+/* A piece of payload that waits. */
+struct chunk {
+    struct chunk *next;
+    struct slice rest; /* not sent yet; buf counted, NULL: the octets are below */
+    bool held;         /* the origin waits to hear that it has left */
+    uint8_t octets[];
+};
+
+/* A message that waits, or that is partly sent and whose rest is still to come. */
+struct message {
+    struct list node;
+    struct origin origin;
+    uint32_t message_format;
+    bool settled;   /* by its sender */
+    bool started;   /* some of it is sent */
+    bool complete;  /* its last frame is here */
+    bool annotated;
+    struct amqp_state state; /* raw is ours */
+    struct chunk *first, **tail;
+};
+
+void outgoing_init(struct link *l)
+{
+    list_init(&l->out.queue);
+}
+
+static void chunk_free(struct chunk *c)
+{
+    if (c->rest.buf)
+        buffer_unref(c->rest.buf);
+    free(c);
+}
+
+/* Small pieces are copied: keeping 64 KiB of buffer for the sake of 100 octets would let waiting messages fill memory. */
+enum { COPY_LIMIT = 8192 };
+
+static void message_append(struct message *m, const struct slice *payload, bool held)
+{
+    bool counted = payload->buf && payload->len >= COPY_LIMIT;
+    struct chunk *c = xmalloc(sizeof *c + (counted ? 0 : payload->len));
+    c->next = NULL;
+    c->held = held;
+    c->rest = *payload;
+    if (counted) {
+        buffer_ref(payload->buf);
+    } else {
+        if (payload->len)
+            memcpy(c->octets, payload->data, payload->len);
+        c->rest = (struct slice){ .data = c->octets, .len = payload->len };
+    }
+    *m->tail = c;
+    m->tail = &c->next;
+}
+
+static struct message *message_new(const struct frame *f)
+{
+    struct message *m = xcalloc(1, sizeof *m);
+    m->origin = f->origin;
+    m->message_format = f->message_format;
+    m->settled = f->settled;
+    m->annotated = f->annotated;
+    m->complete = !f->more;
+    m->state.code = f->state.code;
+    if (f->state.raw.len) {
+        uint8_t *raw = xmalloc(f->state.raw.len);
+        memcpy(raw, f->state.raw.data, f->state.raw.len);
+        m->state.raw = (struct slice){ .data = raw, .len = f->state.raw.len };
+    }
+    m->tail = &m->first;
+    return m;
+}
+
+static void message_free(struct message *m)
+{
+    for (struct chunk *c = m->first, *next; c; c = next) {
+        next = c->next;
+        chunk_free(c);
+    }
+    free((void *)m->state.raw.data);
+    free(m);
+}
+
+/* Frames that wait in m and whose origin wants to hear of them. */
+static uint32_t message_held_frames(const struct message *m)
+{
+    uint32_t n = 0;
+    for (const struct chunk *c = m->first; c; c = c->next)
+        n += c->held;
+    return n;
+}
+
+static void set_queued(struct link *l, uint32_t n)
+{
+    l->out.queued = n;
+    atomic_store_explicit(&l->stats.queued, n, memory_order_relaxed);
+}
+
+static void enqueue(struct link *l, struct message *m)
+{
+    list_append(&l->out.queue, &m->node);
+    set_queued(l, l->out.queued + 1);
+}
+
+static void dequeue(struct link *l, struct message *m)
+{
+    list_remove(&m->node);
+    set_queued(l, l->out.queued - 1);
+}
+
+/* One delivery less in hand. */
+static void load_done(struct link *l)
+{
+    uint32_t done = atomic_load_explicit(&l->load.done, memory_order_relaxed);
+    atomic_store_explicit(&l->load.done, done + 1, memory_order_relaxed);
+}
+
+/* Whether what goes out on l is settled in any case: the receiver asked for it, so we settle on its behalf. */
+static bool link_wants_settled(const struct link *l)
+{
+    return l->amqp.snd_settle_mode == 1;
+}
+
+static void count_sent(struct link *l, bool settled)
+{
+    stat_add(&l->stats.deliveries, 1);
+    if (settled)
+        stat_add(&l->stats.presettled, 1);
+    atomic_store_explicit(&l->stats.credit, l->amqp.credit, memory_order_relaxed);
+    atomic_store_explicit(&l->conn->last_delivery, here_now(), memory_order_relaxed);
+}
+
+/* Queue as much of `payload` as the engine takes. Result: OK when it took all. */
+static enum err send_part(struct link *l, const struct frame *f, const struct slice *payload, bool more, size_t *sent)
+{
+    bool settled = f->settled || link_wants_settled(l);
+    struct amqp_send s = {
+        .parts = payload,
+        .part_count = 1,
+        .message_format = f->message_format,
+        .state = f->state.code != AMQP_STATE_NONE ? &f->state : NULL,
+        .settled = settled,
+        .more = more,
+    };
+    struct amqp_delivery *d = NULL;
+    bool starts = !l->amqp.in_delivery;
+    enum err e = amqp_link_send(&l->amqp, &s, sent, &d);
+    if (d)
+        origin_to_words(&f->origin, d->token);
+    if (starts && (e == OK || l->amqp.in_delivery))
+        count_sent(l, settled);
+    return e;
+}
+
+/* The last octet of a delivery is out. `frames` of it are to be given back with the news. */
+static void sent_in_full(struct link *l, const struct origin *o, bool settled, uint32_t frames)
+{
+    if (settled || link_wants_settled(l)) {
+        load_done(l);
+        here_answer(o, frames, true, settled ? &state_none : &state_accepted);
+    } else {
+        here_answer(o, frames, false, &state_none);
+    }
+}
+
+/* Try to send a whole frame directly. Result: false: it has to be queued, *sent octets of it are out. */
+static bool send_at_once(struct link *l, const struct frame *f, size_t *sent)
+{
+    *sent = 0;
+    if (f->first && amqp_link_sendable(&l->amqp) == 0)
+        return false;
+    if (send_part(l, f, &f->payload, f->more, sent) != OK)
+        return false;
+    if (!f->more)
+        sent_in_full(l, &f->origin, f->settled, f->held);
+    else
+        here_answer(&f->origin, f->held, false, &state_none);
+    return true;
+}
+
+static void begin_message(struct link *l, const struct frame *f)
+{
+    size_t sent = 0;
+    bool alone = list_is_empty(&l->out.queue);
+    bool done = alone && send_at_once(l, f, &sent);
+    if (done && !f->more)
+        return;
+    struct message *m = message_new(f);
+    m->started = done || sent > 0 || (alone && l->amqp.in_delivery);
+    if (!done) {
+        struct slice rest = { .buf = f->payload.buf, .data = f->payload.data + sent, .len = f->payload.len - sent };
+        message_append(m, &rest, f->held);
+    }
+    enqueue(l, m);
+}
+
+/* The message in the queue that came as o says; NULL. Usually the last or the first. */
+static struct message *find_incomplete(struct link *l, const struct origin *o)
+{
+    for (struct list *n = l->out.queue.prev; n != &l->out.queue; n = n->prev) {
+        struct message *m = list_entry(n, struct message, node);
+        if (!m->complete && origin_equal(&m->origin, o))
+            return m;
+    }
+    return NULL;
+}
+
+/* The sender has given its message up: so do we. */
+static void abort_message(struct link *l, struct message *m)
+{
+    uint32_t frames = message_held_frames(m);
+    if (m->started)
+        amqp_link_abort(&l->amqp);
+    here_answer(&m->origin, frames, false, &state_none);
+    load_done(l);
+    dequeue(l, m);
+    message_free(m);
+    outgoing_sendable(l);
+}
+
+static void continue_message(struct link *l, const struct frame *f)
+{
+    struct message *m = find_incomplete(l, &f->origin);
+    if (!m) {
+        here_answer(&f->origin, f->held, false, &state_none);
+        return;
+    }
+    if (f->aborted) {
+        here_answer(&f->origin, f->held, false, &state_none);
+        abort_message(l, m);
+        return;
+    }
+    m->complete = !f->more;
+    bool is_next = m->started && !m->first && l->out.queue.next == &m->node;
+    size_t sent = 0;
+    if (is_next && send_at_once(l, f, &sent)) {
+        if (m->complete) {
+            dequeue(l, m);
+            message_free(m);
+            outgoing_sendable(l);
+        }
+        return;
+    }
+    struct slice rest = { .buf = f->payload.buf, .data = f->payload.data + sent, .len = f->payload.len - sent };
+    message_append(m, &rest, f->held);
+}
+
+/* There is nobody who could have it: the sender hears so, or, when it has settled already, the counter tells. */
+static void not_deliverable(struct link *l, const struct origin *o, bool settled, uint32_t frames)
+{
+    if (settled)
+        stat_add(&l->stats.dropped_presettled, 1);
+    here_answer(o, frames, true, settled ? &state_none : &state_released);
+}
+
+/* Towards a client the annotations of routers are removed, when its listener says so. Result: f, or *copy with new payload, whose buffer the
+ * caller gives up. */
+static const struct frame *strip_annotations(struct link *l, const struct frame *f, struct frame *copy)
+{
+    if (!f->first || !f->annotated || !l->conn->strip_out)
+        return f;
+    struct slice payload = forward_strip_annotations(&f->payload, false);
+    if (!payload.buf)
+        return f;
+    *copy = *f;
+    copy->payload = payload;
+    copy->annotated = false;
+    return copy;
+}
+
+/* l has gone, but the sender's worker did not know yet. */
+static void deliver_elsewhere(struct link *l, const struct frame *f)
+{
+    struct link_token to;
+    if (f->first)
+        load_done(l);
+    if (f->first && !f->more && forward_choose_other(l, &f->origin, &to))
+        here_deliver(to, f);
+    else if (f->first)
+        not_deliverable(l, &f->origin, f->settled, f->held);
+    else
+        here_answer(&f->origin, f->held, false, &state_none);
+}
+
+void outgoing_deliver(struct link *l, const struct frame *f)
+{
+    if (l->gone) {
+        deliver_elsewhere(l, f);
+        return;
+    }
+    if (!f->first) {
+        continue_message(l, f);
+        return;
+    }
+    struct frame stripped;
+    const struct frame *g = strip_annotations(l, f, &stripped);
+    begin_message(l, g);
+    if (g != f)
+        buffer_unref(stripped.payload.buf);
+}
+
+/* What send_part() wants to know of a waiting message. */
+static struct frame frame_of(const struct message *m)
+{
+    return (struct frame){
+        .origin = m->origin,
+        .message_format = m->message_format,
+        .settled = m->settled,
+        .annotated = m->annotated,
+        .state = m->state,
+        .first = true,
+        .more = !m->complete,
+    };
+}
+
+/* Send what is here of m. Result: whether m is out in full. */
+static bool pump_message(struct link *l, struct message *m)
+{
+    struct frame f = frame_of(m);
+    uint32_t frames = 0;
+    while (m->first) {
+        struct chunk *c = m->first;
+        size_t sent = 0;
+        bool more = c->next || !m->complete;
+        enum err e = send_part(l, &f, &c->rest, more, &sent);
+        m->started = m->started || sent > 0 || l->amqp.in_delivery || e == OK;
+        if (e != OK) {
+            c->rest.data += sent;
+            c->rest.len -= sent;
+            break;
+        }
+        frames += c->held;
+        m->first = c->next;
+        if (!m->first)
+            m->tail = &m->first;
+        chunk_free(c);
+    }
+    if (!m->first && m->complete) {
+        sent_in_full(l, &m->origin, m->settled, frames);
+        return true;
+    }
+    here_answer(&m->origin, frames, false, &state_none);
+    return false;
+}
+
+void outgoing_sendable(struct link *l)
+{
+    /* Answers may bring new frames for this very link; they join the queue and this loop finds them. */
+    if (l->out.pumping)
+        return;
+    l->out.pumping = true;
+    while (!list_is_empty(&l->out.queue)) {
+        struct message *m = list_first(&l->out.queue, struct message, node);
+        if (!m->started && amqp_link_sendable(&l->amqp) == 0)
+            break;
+        if (!pump_message(l, m))
+            break;
+        dequeue(l, m);
+        message_free(m);
+    }
+    l->out.pumping = false;
+    if (list_is_empty(&l->out.queue) && l->amqp.drain)
+        amqp_link_drained(&l->amqp);
+    link_note_credit(l);
+}
+
+static void count_outcome(struct link *l, enum amqp_state_code code)
+{
+    switch (code) {
+    case AMQP_ACCEPTED:
+        stat_add(&l->stats.accepted, 1);
+        break;
+    case AMQP_REJECTED:
+        stat_add(&l->stats.rejected, 1);
+        break;
+    case AMQP_RELEASED:
+        stat_add(&l->stats.released, 1);
+        break;
+    case AMQP_MODIFIED:
+        stat_add(&l->stats.modified, 1);
+        break;
+    default:
+        break;
+    }
+}
+
+void outgoing_disposition(struct link *l, struct amqp_delivery *d, const struct amqp_state *state, bool settled)
+{
+    struct origin o = origin_from_words(d->token);
+    if (!settled && !amqp_state_is_terminal(state->code)) {
+        here_answer(&o, 0, false, state);
+        return;
+    }
+    count_outcome(l, state->code);
+    link_stats_settled(&l->stats, here_now(), 1);
+    load_done(l);
+    /* An outcome said without settling: attaches are answered with rcv-settle-mode first, so there is nothing to wait for. */
+    if (!settled)
+        amqp_delivery_settle(d);
+    struct relayed_state relayed;
+    relayed_state_init(&relayed, state);
+    here_answer(&o, 0, true, &relayed.state);
+    relayed_state_fini(&relayed);
+}
+
+void outgoing_lost(struct link *l, struct amqp_delivery *d)
+{
+    struct origin o = origin_from_words(d->token);
+    load_done(l);
+    here_answer(&o, 0, true, &state_failed);
+}
+
+/* A whole message that waited here goes to another destination, piece by piece. */
+static void hand_on(const struct message *m, struct link_token to)
+{
+    struct frame f = frame_of(m);
+    for (struct chunk *c = m->first; c; c = c->next) {
+        f.more = c->next != NULL;
+        f.held = c->held;
+        f.payload = c->rest;
+        here_deliver(to, &f);
+        f.first = false;
+    }
+}
+
+static void turn_away(struct link *l, struct message *m)
+{
+    uint32_t frames = message_held_frames(m);
+    if (m->started) {
+        /* Unsettled: outgoing_lost() has answered. Presettled: what is out is out. */
+        bool answered = !m->settled && !link_wants_settled(l);
+        here_answer(&m->origin, frames, !answered, m->settled ? &state_none : &state_failed);
+        if (!answered)
+            load_done(l);
+        return;
+    }
+    load_done(l);
+    struct link_token to;
+    if (m->complete && forward_choose_other(l, &m->origin, &to))
+        hand_on(m, to);
+    else
+        not_deliverable(l, &m->origin, m->settled, frames);
+}
+
+void outgoing_gone(struct link *l)
+{
+    struct list *n;
+    while ((n = list_take_first(&l->out.queue))) {
+        struct message *m = list_entry(n, struct message, node);
+        turn_away(l, m);
+        message_free(m);
+    }
+    set_queued(l, 0);
+}

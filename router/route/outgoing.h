@@ -1,0 +1,31 @@
+/* outgoing.h -- a link on which the router sends: what arrives for it, what waits for credit, what is unsettled.
+ *
+ * A message goes out at once when the link has credit and nothing waits before it; else it is queued, its large payload counted and
+ * not copied. How much can wait is bounded by the credit of the links that it came from. A message that is still coming in goes
+ * out as it comes.
+ *
+ *   happy path:  deliver -> (queue -> sendable) -> sent -> disposition -> answer to the origin
+ *   the link ends: what was sent and is unsettled is answered modified(delivery-failed); what was not sent goes to another
+ *                  destination of the address, else it is answered released (presettled: dropped and counted)
+ *
+ * Thread: the link's worker.
+ */
+#ifndef TRUNKLINE_ROUTE_OUTGOING_H
+#define TRUNKLINE_ROUTE_OUTGOING_H
+
+#include <router/route/link.h>
+#include <router/route/outbox.h>
+
+void outgoing_init(struct link *l);
+/* A frame of a message for l, which may have gone meanwhile. Ownership: borrowed; payload is counted or copied. */
+void outgoing_deliver(struct link *l, const struct frame *f);
+/* Credit, window or room has come: send what waits; answer a drain. */
+void outgoing_sendable(struct link *l);
+/* The receiver has said a state of d. */
+void outgoing_disposition(struct link *l, struct amqp_delivery *d, const struct amqp_state *state, bool settled);
+/* l ends with d unsettled. */
+void outgoing_lost(struct link *l, struct amqp_delivery *d);
+/* l has gone: turn away what waits. */
+void outgoing_gone(struct link *l);
+
+#endif

@@ -1,0 +1,379 @@
+#include <router/route/registry.h>
+
+#include <router/route/address_name.h>
+#include <router/route/rules.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <trunkline/base/alloc.h>
+#include <trunkline/base/assert.h>
+#include <trunkline/base/log.h>
+#include <trunkline/io/loop.h>
+#include <trunkline/io/worker.h>
+
+static struct {
+    struct loop *loop;
+    struct route_world *world;
+    struct list connections, links;
+    uint32_t connection_count, link_count;
+    uint64_t last_identity;
+    struct list changed;  /* addresses whose routes are to be built at the end of the turn */
+    struct list answered; /* links whose answer goes out then: by of_address or, without one, pending */
+    struct loop_hook hook;
+    struct registry_totals past;
+    _Atomic bool stopping; /* workers end: they are told nothing more, and let go of all links themselves */
+} registry;
+
+static bool registry_turn_ends(struct loop_hook *h);
+
+void registry_init(struct loop *loop, struct route_world *world)
+{
+    registry.loop = loop;
+    registry.world = world;
+    list_init(&registry.connections);
+    list_init(&registry.links);
+    list_init(&registry.changed);
+    list_init(&registry.answered);
+    registry.hook.fn = registry_turn_ends;
+    loop_hook_add(loop, &registry.hook, LOOP_GATHER);
+}
+
+void registry_stopping(void)
+{
+    atomic_store(&registry.stopping, true);
+    /* What was under way to workers when the mark was set has been posted after this. */
+    rcu_barrier_all();
+}
+
+void registry_fini(void)
+{
+    loop_hook_remove(&registry.hook);
+}
+
+void registry_post(struct letter *l)
+{
+    loop_post(registry.loop, l);
+}
+
+uint64_t registry_next_identity(void)
+{
+    return ++registry.last_identity;
+}
+
+struct list *registry_connections(void)
+{
+    return &registry.connections;
+}
+
+struct list *registry_links(void)
+{
+    return &registry.links;
+}
+
+uint32_t registry_connection_count(void)
+{
+    return registry.connection_count;
+}
+
+uint32_t registry_link_count(void)
+{
+    return registry.link_count;
+}
+
+struct connection *registry_connection(uint64_t id)
+{
+    list_for_each(n, &registry.connections)
+    {
+        struct connection *c = list_entry(n, struct connection, node);
+        if (c->id == id)
+            return c;
+    }
+    return NULL;
+}
+
+/* ---- connections ---- */
+
+void registry_on_connection(struct letter *l)
+{
+    assert_on_control();
+    struct connection *c = container_of(l, struct connection, to_control);
+    uint32_t bits = atomic_exchange(&c->control_bits, 0);
+    if (bits & CONNECTION_OPENED) {
+        list_append(&registry.connections, &c->node);
+        registry.connection_count++;
+        c->listed = true;
+        LOG_IF(ROUTER_CORE, INFO, "[C%llu] %s", (unsigned long long)c->id, c->opened_text);
+    }
+    if (!(bits & CONNECTION_GONE))
+        return;
+    if (c->listed) {
+        list_remove(&c->node);
+        registry.connection_count--;
+        c->listed = false;
+        LOG_IF(ROUTER_CORE, INFO, "[C%llu] Connection Closed", (unsigned long long)c->id);
+    }
+    connection_unref(c);
+}
+
+/* ---- addresses ---- */
+
+static void address_changed(struct address *a)
+{
+    if (!list_is_linked(&a->changed))
+        list_append(&registry.changed, &a->changed);
+}
+
+static void tell_link(struct link *l, uint32_t bits)
+{
+    if (atomic_load(&registry.stopping))
+        return;
+    atomic_fetch_or(&l->worker_bits, bits);
+    worker_post(worker_by_index(l->token.worker), &l->to_worker);
+}
+
+static void address_build_routes(struct address *a) ON_CONTROL
+{
+    bool was_empty = address_routes(a)->count == 0;
+    struct routes *r = routes_new(a->receiver_count);
+    uint32_t i = 0;
+    list_for_each(n, &a->receivers)
+    {
+        struct link *l = list_entry(n, struct link, of_address);
+        r->to[i++] = (struct destination){ .link = l->token, .load = &l->load, .capacity = l->capacity };
+    }
+    ASSERT(i == a->receiver_count);
+    address_publish(a, r);
+    if (!was_empty || i == 0)
+        return;
+    list_for_each(n, &a->senders)
+        tell_link(list_entry(n, struct link, of_address), LINK_REACHABLE);
+}
+
+static bool registry_turn_ends(struct loop_hook *h)
+{
+    assert_on_control();
+    (void)h;
+    bool any = false;
+    struct list *n;
+    while ((n = list_take_first(&registry.changed))) {
+        address_build_routes(list_entry(n, struct address, changed));
+        any = true;
+    }
+    while ((n = list_take_first(&registry.answered))) {
+        tell_link(list_entry(n, struct link, answer_node), LINK_ANSWER);
+        any = true;
+    }
+    return outboxes_flush(here->outboxes) || any;
+}
+
+void registry_add_own_address(const char *key, enum distribution d, bool served)
+{
+    struct address *a = table_get(registry.world->table, key, d, -1);
+    a->in_process = served;
+    a->is_own = true;
+}
+
+static void address_unused(struct address *a) ON_CONTROL
+{
+    if (a->is_own || a->user_count > 0)
+        return;
+    if (list_is_linked(&a->changed))
+        list_remove(&a->changed);
+    table_remove(registry.world->table, a);
+}
+
+/* ---- links ---- */
+
+/* The address with this key, made by the rules if it is new. Errors: NULL, it is configured unavailable. */
+static struct address *address_of_key(const char *key, size_t len) ON_CONTROL
+{
+    struct address *a = table_find(registry.world->table, key, len);
+    if (a)
+        return a;
+    enum distribution d = DISTRIBUTION_BALANCED;
+    int priority = -1;
+    if (key[0] == ADDRESS_MOBILE) {
+        size_t text_len;
+        const char *text = address_name_of_key(key, len, &text_len);
+        const struct rule *rule = rules_match(rcu_read(&registry.world->rules), text, text_len);
+        d = rule ? rule_conf(rule)->distribution : registry.world->default_distribution;
+        priority = rule ? rule_conf(rule)->priority : PRIORITY_UNSET;
+    }
+    if (d == DISTRIBUTION_UNAVAILABLE)
+        return NULL;
+    char *text = xstrndup(key, len);
+    a = table_get(registry.world->table, text, d, priority);
+    free(text);
+    return a;
+}
+
+/* A name of our own making: a receiver's reply address, or a target that its sender is told. */
+static enum attach_refusal resolve_dynamic(struct link *l) ON_CONTROL
+{
+    char temp[ADDRESS_TEMP_LEN + 1], text[ROUTER_ID_MAX + 64], key[ADDRESS_TEMP_LEN + 8];
+    if (address_name_generate_temp(temp) != OK)
+        return ATTACH_NO_ROUTE;
+    enum distribution d = DISTRIBUTION_BALANCED;
+    if (l->is_incoming) {
+        snprintf(text, sizeof text, "amqp:/_$%s", temp);
+        snprintf(key, sizeof key, "M0_$%s", temp);
+    } else {
+        if (!address_name_of_temp(&registry.world->identity, temp, text, sizeof text))
+            return ATTACH_NO_ROUTE;
+        snprintf(key, sizeof key, "L%s", temp);
+    }
+    l->dynamic_address = xstrdup(text);
+    l->address = table_get(registry.world->table, key, d, -1);
+    return ATTACH_OK;
+}
+
+static enum attach_refusal resolve_named(struct link *l) ON_CONTROL
+{
+    size_t len = strlen(l->wanted), size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
+    char *key = xmalloc(size);
+    size_t n = address_name_key(&registry.world->identity, l->wanted, len, PHASE_DEFAULT, key, size);
+    enum attach_refusal refusal = ATTACH_OK;
+    if (n == 0)
+        refusal = ATTACH_NO_ROUTE;
+    else if (key[0] != ADDRESS_MOBILE && key[0] != ADDRESS_LOCAL && !l->is_incoming)
+        refusal = ATTACH_NO_ROUTE;
+    else if (!(l->address = address_of_key(key, n)))
+        refusal = ATTACH_NOT_FOUND;
+    free(key);
+    return refusal;
+}
+
+/* Addresses between routers, which clients may not use. */
+static bool is_edge_service(const char *text)
+{
+    address_name_strip(&text, &(size_t){ strlen(text) });
+    return strncmp(text, "_$qd.edge_addr_tracking", 23) == 0 || strncmp(text, "_$qd.addr_lookup", 16) == 0;
+}
+
+static enum attach_refusal resolve(struct link *l) ON_CONTROL
+{
+    if (l->refusal_by_worker != ATTACH_OK)
+        return l->refusal_by_worker;
+    if (l->is_dynamic)
+        return resolve_dynamic(l);
+    if (!l->wanted)
+        return l->is_incoming ? ATTACH_OK : ATTACH_NO_ROUTE;
+    if (is_edge_service(l->wanted))
+        return ATTACH_SILENT;
+    return resolve_named(l);
+}
+
+static void link_attach(struct link *l) ON_CONTROL
+{
+    l->refusal = resolve(l);
+    list_append(&registry.answered, &l->answer_node);
+    if (l->refusal != ATTACH_OK)
+        return;
+    l->identity = registry_next_identity();
+    list_append(&registry.links, &l->node);
+    registry.link_count++;
+    l->registered = true;
+    struct address *a = l->address;
+    if (!a)
+        return;
+    a->user_count++;
+    if (l->is_incoming) {
+        list_append(&a->senders, &l->of_address);
+        a->sender_count++;
+    } else {
+        list_append(&a->receivers, &l->of_address);
+        a->receiver_count++;
+        address_changed(a);
+    }
+}
+
+static uint64_t stat_get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void totals_add(struct registry_totals *t, const struct link *l)
+{
+    const struct link_stats *s = &l->stats;
+    bool container = l->conn->settings->role == ROLE_ROUTE_CONTAINER;
+    uint64_t deliveries = stat_get(&s->deliveries);
+    t->dropped_presettled += stat_get(&s->dropped_presettled);
+    if (!l->is_incoming) {
+        t->egress += deliveries;
+        t->egress_route_container += container ? deliveries : 0;
+        return;
+    }
+    t->presettled += stat_get(&s->presettled);
+    t->accepted += stat_get(&s->accepted);
+    t->rejected += stat_get(&s->rejected);
+    t->released += stat_get(&s->released);
+    t->modified += stat_get(&s->modified);
+    t->delayed_1s += stat_get(&s->delayed_1s);
+    t->delayed_10s += stat_get(&s->delayed_10s);
+    t->ingress += deliveries;
+    t->ingress_route_container += container ? deliveries : 0;
+}
+
+void registry_totals(struct registry_totals *out)
+{
+    *out = registry.past;
+    list_for_each(n, &registry.links)
+        totals_add(out, list_entry(n, struct link, node));
+}
+
+static void link_after_quiet(void *p)
+{
+    tell_link(p, LINK_BURIED);
+}
+
+static void link_leave(struct link *l) ON_CONTROL
+{
+    if (list_is_linked(&l->answer_node))
+        list_remove(&l->answer_node);
+    if (l->registered) {
+        totals_add(&registry.past, l);
+        list_remove(&l->node);
+        registry.link_count--;
+        l->registered = false;
+        struct address *a = l->address;
+        if (a && l->is_incoming) {
+            a->past_ingress += stat_get(&l->stats.deliveries);
+            list_remove(&l->of_address);
+            a->sender_count--;
+        } else if (a) {
+            a->past_egress += stat_get(&l->stats.deliveries);
+            list_remove(&l->of_address);
+            a->receiver_count--;
+            address_changed(a);
+            /* Published before the quiet period begins, or it would not cover those who read the last routes. */
+            list_remove(&a->changed);
+            address_build_routes(a);
+        }
+    }
+    if (!atomic_load(&registry.stopping))
+        rcu_defer(l, link_after_quiet);
+}
+
+static void link_release(struct link *l) ON_CONTROL
+{
+    if (l->refusal == ATTACH_OK && l->address) {
+        l->address->user_count--;
+        address_unused(l->address);
+    }
+    connection_unref(l->conn);
+    free(l->wanted);
+    free(l->dynamic_address);
+    free(l);
+}
+
+void registry_on_link(struct letter *letter)
+{
+    assert_on_control();
+    struct link *l = container_of(letter, struct link, to_control);
+    uint32_t bits = atomic_exchange(&l->control_bits, 0);
+    if (bits & LINK_ATTACH)
+        link_attach(l);
+    if (bits & LINK_GONE)
+        link_leave(l);
+    if (bits & LINK_RELEASED)
+        link_release(l);
+}

@@ -1,0 +1,50 @@
+/* registry.h -- what control knows: connections, links, and which address each link uses. Resolves attaches, builds routes.
+ *
+ *   attach:  a worker's letter -> which address? -> (receiver: its routes are to be built) -> at the end of the turn: routes are
+ *            published, then the answers go out, so a receiver is answered only when messages find it
+ *   gone:    a worker's letter -> out of the address -> routes built anew -> after every worker's quiet point: buried (link.h)
+ *
+ * Thread: control.
+ */
+#ifndef TRUNKLINE_ROUTE_REGISTRY_H
+#define TRUNKLINE_ROUTE_REGISTRY_H
+
+#include <router/route/connection.h>
+#include <router/route/here.h>
+#include <router/route/link.h>
+#include <trunkline/base/list.h>
+#include <trunkline/base/lock.h>
+
+struct loop;
+
+/* loop: control's. world: the table and rules are read and (the table) changed. */
+void registry_init(struct loop *loop, struct route_world *world) ON_CONTROL;
+/* Before workers stop: they are told nothing more, and hand every link back as they end. */
+void registry_stopping(void) ON_CONTROL;
+/* After all letters of the workers have been delivered. */
+void registry_fini(void) ON_CONTROL;
+/* An address that the router serves itself, or only shows (served false). */
+void registry_add_own_address(const char *key, enum distribution d, bool served) ON_CONTROL;
+
+/* Numbers of links, addresses and so on are from one counter. */
+uint64_t registry_next_identity(void) ON_CONTROL;
+
+struct list *registry_connections(void) ON_CONTROL; /* of struct connection.node, by id */
+struct list *registry_links(void) ON_CONTROL;       /* of struct link.node, by identity */
+uint32_t registry_connection_count(void) ON_CONTROL;
+uint32_t registry_link_count(void) ON_CONTROL;
+struct connection *registry_connection(uint64_t id) ON_CONTROL; /* NULL: none */
+
+/* Counters of links that have ended, so that the router's totals do not shrink. */
+struct registry_totals {
+    uint64_t presettled, dropped_presettled, accepted, rejected, released, modified, delayed_1s, delayed_10s, ingress, egress;
+    uint64_t ingress_route_container, egress_route_container;
+};
+/* All that ever were, those attached now included. */
+void registry_totals(struct registry_totals *out) ON_CONTROL;
+
+/* Where workers post (embedded letters). Thread: any. */
+void registry_post(struct letter *l);
+letter_fn registry_on_link, registry_on_connection;
+
+#endif

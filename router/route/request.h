@@ -1,0 +1,24 @@
+/* request.h -- messages to the router itself, from workers to control, and its own messages back. */
+#ifndef TRUNKLINE_ROUTE_REQUEST_H
+#define TRUNKLINE_ROUTE_REQUEST_H
+
+#include <router/route/token.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <trunkline/base/lock.h>
+
+/* Who serves them. message: n octets, borrowed for the call; key: of the address it came to. Thread: control. */
+typedef void request_fn(const uint8_t *message, size_t n, uint64_t connection_id, const char *key);
+/* Thread: control, before the first connection. */
+void request_serve(request_fn *fn);
+
+/* Hand a whole message to control. Its delivery is accepted when it has been served. Thread: worker. */
+void request_post(const struct origin *o, uint64_t connection_id, const char *key, const uint8_t *message, size_t n);
+
+/* Send a message of the router's own, presettled, to `to` in any form of an address.
+ *   Result: false: nobody receives there.
+ *   Thread: control. */
+bool request_send(const char *to, const uint8_t *message, size_t n) ON_CONTROL;
+
+#endif
