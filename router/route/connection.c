@@ -21,7 +21,7 @@ static _Atomic uint64_t last_id; /* relaxed: only to be different */
 
 const char *connection_role_name(enum connection_role r)
 {
-    static const char *const names[] = { "normal", "inter-router", "route-container", "edge" };
+    static const char *const names[] = {"normal", "inter-router", "route-container", "edge"};
     return names[r];
 }
 
@@ -104,8 +104,8 @@ static void connection_on_letter(struct letter *l)
             atomic_store_explicit(&c->tracing, c->amqp.trace, memory_order_relaxed);
         }
         if (bits & CONNECTION_CLOSE) {
-            struct amqp_error error = { .condition = "amqp:connection:forced",
-                                        .description = "Connection forced-closed by management request" };
+            struct amqp_error error = {.condition = "amqp:connection:forced",
+                                       .description = "Connection forced-closed by management request"};
             amqp_conn_close(&c->amqp, &error);
             io_conn_close(&c->io, CLOSE_MS);
         }
@@ -160,7 +160,7 @@ static enum attach_refusal refusal_of(const struct amqp_terminus_view *t)
 {
     if (t->kind == AMQP_TERMINUS_COORDINATOR)
         return ATTACH_NO_COORDINATOR;
-    static const char *const between_routers[] = { "qd.router", "qd.router-data", "qd.router-edge-downlink" };
+    static const char *const between_routers[] = {"qd.router", "qd.router-data", "qd.router-edge-downlink"};
     for (size_t i = 0; i < sizeof between_routers / sizeof between_routers[0]; i++)
         if (amqp_terminus_has_capability(t, between_routers[i]))
             return ATTACH_FORBIDDEN;
@@ -190,13 +190,13 @@ static void on_attached(struct amqp_link *a)
 static const struct {
     const char *condition, *description;
 } attach_refusals[] = {
-    [ATTACH_NOT_FOUND] = { "amqp:not-found", "Node not found" },
-    [ATTACH_NO_ROUTE] = { "qd:no-route-to-dest", "No route to the destination node" },
-    [ATTACH_FORBIDDEN] = { "qd:forbidden", "Connectivity to the node is forbidden" },
-    [ATTACH_NO_COORDINATOR] = { "amqp:precondition-failed",
-                                "The router can't coordinate transactions by itself, a linkRoute to a coordinator must "
-                                "be configured to use transactions." },
-    [ATTACH_SILENT] = { NULL, NULL },
+    [ATTACH_NOT_FOUND] = {"amqp:not-found", "Node not found"},
+    [ATTACH_NO_ROUTE] = {"qd:no-route-to-dest", "No route to the destination node"},
+    [ATTACH_FORBIDDEN] = {"qd:forbidden", "Connectivity to the node is forbidden"},
+    [ATTACH_NO_COORDINATOR] = {"amqp:precondition-failed",
+                               "The router can't coordinate transactions by itself, a linkRoute to a coordinator must "
+                               "be configured to use transactions."},
+    [ATTACH_SILENT] = {NULL, NULL},
 };
 
 static void log_attached(struct link *l)
@@ -218,8 +218,8 @@ static void link_answer(struct link *l)
         return;
     l->amqp.conn->now = here_now();
     if (l->refusal != ATTACH_OK) {
-        struct amqp_error error = { .condition = attach_refusals[l->refusal].condition,
-                                    .description = attach_refusals[l->refusal].description };
+        struct amqp_error error = {.condition = attach_refusals[l->refusal].condition,
+                                   .description = attach_refusals[l->refusal].description};
         amqp_link_refuse(&l->amqp, error.condition ? &error : NULL);
         return;
     }
@@ -262,8 +262,8 @@ static void log_gone(struct link *l, bool lost)
         "[C%llu][L%llu] Link %s: del=%llu presett=%llu psdrop=%llu acc=%llu rej=%llu rel=%llu mod=%llu delay1=%llu "
         "delay10=%llu blocked=%s",
         (unsigned long long)l->conn->id, (unsigned long long)l->identity, lost ? "lost" : "detached",
-        stat(&s->deliveries), stat(&s->presettled), stat(&s->dropped_presettled), stat(&s->accepted), stat(&s->rejected),
-        stat(&s->released), stat(&s->modified), stat(&s->delayed_1s), stat(&s->delayed_10s),
+        stat(&s->deliveries), stat(&s->presettled), stat(&s->dropped_presettled), stat(&s->accepted),
+        stat(&s->rejected), stat(&s->released), stat(&s->modified), stat(&s->delayed_1s), stat(&s->delayed_10s),
         atomic_load_explicit(&s->zero_credit_since, memory_order_relaxed) ? "yes" : "no");
 }
 
@@ -300,7 +300,8 @@ static void on_disposition(struct amqp_delivery *d, const struct amqp_state *sta
     outgoing_disposition(link_of(d->link), d, state, settled);
 }
 
-/* The sender does not wait for the outcome: what it will be is not told, and the credit comes back with it all the same. */
+/* The sender does not wait for the outcome: what it will be is not told, and the credit comes back with it all the
+ * same. */
 static void on_peer_settled(struct amqp_delivery *d, const struct amqp_state *state)
 {
     (void)d;
@@ -328,16 +329,16 @@ static void remember_peer(struct connection *c)
     if (p->properties.len) {
         uint8_t *copy = xmalloc(p->properties.len);
         memcpy(copy, p->properties.data, p->properties.len);
-        c->properties = (struct slice){ .data = copy, .len = p->properties.len };
+        c->properties = (struct slice){.data = copy, .len = p->properties.len};
     }
     char props[1024] = "{}";
     if (c->properties.len)
         amqp_value_print(c->properties, props, sizeof props);
     c->opened = here_now();
-    c->opened_text = xasprintf(
-        "Connection Opened: dir=%s host=%s vhost=%s encrypted=no auth=%s user=%s container_id=%s props=%s",
-        c->connector ? "out" : "in", c->host, p->hostname, c->mechanism ? c->mechanism : "no",
-        c->user ? c->user : "(null)", c->container, props);
+    c->opened_text =
+        xasprintf("Connection Opened: dir=%s host=%s vhost=%s encrypted=no auth=%s user=%s container_id=%s props=%s",
+                  c->connector ? "out" : "in", c->host, p->hostname, c->mechanism ? c->mechanism : "no",
+                  c->user ? c->user : "(null)", c->container, props);
 }
 
 static void on_opened(struct amqp_conn *a)
@@ -408,8 +409,7 @@ static void on_ended(struct io_conn *io, const char *why)
 static void on_handshake_late(struct timer *t)
 {
     struct connection *c = container_of(t, struct connection, handshake);
-    struct amqp_error error = { .condition = "amqp:not-allowed",
-                                .description = "Timeout waiting for initial handshake" };
+    struct amqp_error error = {.condition = "amqp:not-allowed", .description = "Timeout waiting for initial handshake"};
     log_failure(c, error.condition, error.description);
     c->amqp.now = here_now();
     io_conn_abort(&c->io, error.description);
@@ -420,12 +420,12 @@ static enum err start_engine(struct connection *c, const char *hostname)
     const struct connection_settings *s = c->settings;
     size_t extra = s->open_property_count;
     struct amqp_property *properties = xcalloc(3 + extra, sizeof *properties);
-    properties[0] = (struct amqp_property){ .key = "product", .text = "qpid-dispatch-router" };
-    properties[1] = (struct amqp_property){ .key = "version", .text = TRUNKLINE_VERSION };
-    properties[2] = (struct amqp_property){ .key = "qd.conn-id", .number = (int32_t)c->id };
+    properties[0] = (struct amqp_property){.key = "product", .text = "qpid-dispatch-router"};
+    properties[1] = (struct amqp_property){.key = "version", .text = TRUNKLINE_VERSION};
+    properties[2] = (struct amqp_property){.key = "qd.conn-id", .number = (int32_t)c->id};
     for (size_t i = 0; i < extra; i++)
         properties[3 + i] = s->open_properties[i];
-    static const char *const capabilities[] = { "ANONYMOUS-RELAY", "qd.streaming-links", NULL };
+    static const char *const capabilities[] = {"ANONYMOUS-RELAY", "qd.streaming-links", NULL};
     struct amqp_conn_conf conf = {
         .server = c->connector == NULL,
         .container_id = here->world->identity.id,

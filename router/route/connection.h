@@ -3,7 +3,8 @@
  *   new      worker: accepted, or connected by a connector
  *   opened   worker: the peer's Open is in; we answer, and tell control
  *   ended    worker: the stream is closed and the engine finished; links have gone before
- *   freed    when the last count is given back: the worker's, control's while it lists it, and one of each link and letter
+ *   freed    when the last count is given back: the worker's, control's while it lists it, and one of each link and
+ * letter
  */
 #ifndef TRUNKLINE_ROUTE_CONNECTION_H
 #define TRUNKLINE_ROUTE_CONNECTION_H
@@ -25,8 +26,8 @@ const char *connection_role_name(enum connection_role r);
 /* How connections of one listener or connector are. Immutable and counted: they outlive it. */
 struct connection_settings {
     _Atomic uint32_t refs;
-    char *name;  /* of the listener or connector */
-    char *at;    /* its configured "host:port" */
+    char *name; /* of the listener or connector */
+    char *at;   /* its configured "host:port" */
     enum connection_role role;
     bool strip_in, strip_out;
     uint32_t link_capacity;
@@ -34,7 +35,7 @@ struct connection_settings {
     uint32_t idle_timeout_ms, handshake_timeout_ms;
     char *sasl_mechanisms; /* NULL: all */
     bool require_auth;
-    char *user, *password; /* of a connector */
+    char *user, *password;                 /* of a connector */
     struct amqp_property *open_properties; /* more of Open's properties; keys, texts and raw octets are ours */
     size_t open_property_count;
 };
@@ -55,7 +56,7 @@ struct connection {
     struct connection_settings *settings; /* counted */
     struct connector *connector;          /* NULL: it was accepted */
     bool strip_in, strip_out;
-    char *host;        /* peer's "ip:port", or the connector's "host:port" */
+    char *host; /* peer's "ip:port", or the connector's "host:port" */
     mono_ms made;
     /* worker */
     struct timer handshake;

@@ -87,7 +87,7 @@ bool forward_choose_other(const struct link *gone, const struct origin *o, struc
 static const struct {
     const char *condition, *description;
 } refusals[] = {
-#define X(name, condition, description) { condition, description },
+#define X(name, condition, description) {condition, description},
     REFUSALS(X)
 #undef X
 };
@@ -109,7 +109,7 @@ void refusal_state_init(struct refusal_state *r, enum refusal why)
     amqp_write_list_end(&w, error, 2);
     amqp_write_list_end(&w, rejected, 1);
     ASSERT(w.len <= sizeof r->octets);
-    r->state = (struct amqp_state){ .code = AMQP_REJECTED, .raw = { .data = r->octets, .len = w.len } };
+    r->state = (struct amqp_state){.code = AMQP_REJECTED, .raw = {.data = r->octets, .len = w.len}};
 }
 
 struct address *forward_find(const char *text, size_t len, enum refusal *why)
@@ -135,13 +135,13 @@ struct slice forward_strip_annotations(const struct slice *message, bool cut)
     const uint8_t *m = message->data;
     enum err e = amqp_message_scan(m, message->len, AMQP_SECTION_MESSAGE_ANNOTATIONS, &v);
     if (e == ERR_INVALID)
-        return (struct slice){ 0 };
+        return (struct slice){0};
     uint32_t at = v.message_annotations.offset, end = at + v.message_annotations.length;
     struct buffer *b = buffer_new(message->len);
     memcpy(b->bytes, m, at);
     uint32_t kept = amqp_message_strip_router_annotations(m, &v, cut, b->bytes + at);
     memcpy(b->bytes + at + kept, m + end, message->len - end);
-    return (struct slice){ .buf = b, .data = b->bytes, .len = at + kept + message->len - end };
+    return (struct slice){.buf = b, .data = b->bytes, .len = at + kept + message->len - end};
 }
 
 void relayed_state_init(struct relayed_state *r, const struct amqp_state *said)
@@ -155,7 +155,7 @@ void relayed_state_init(struct relayed_state *r, const struct amqp_state *said)
         return;
     }
     struct amqp_reader in = amqp_slice_reader(said->raw);
-    struct amqp_compound fields = { 0 };
+    struct amqp_compound fields = {0};
     uint64_t code;
     bool undeliverable_here = false;
     if (amqp_read_descriptor(&in, &code) != OK || amqp_enter_list(&in, &fields) != OK)
@@ -174,7 +174,7 @@ void relayed_state_init(struct relayed_state *r, const struct amqp_state *said)
     amqp_write_raw(&w, fields.in.at, rest);
     amqp_write_list_end(&w, list, fields.count >= 3 ? fields.count : 2);
     ASSERT(w.len <= rest + 32);
-    r->state.raw = (struct slice){ .data = r->octets, .len = w.len };
+    r->state.raw = (struct slice){.data = r->octets, .len = w.len};
 }
 
 void relayed_state_fini(struct relayed_state *r)

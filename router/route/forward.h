@@ -12,7 +12,8 @@
  * round_robin: the caller's place in the turn.
  * Source: wire-protocol reference 6.3, Distributions. There `closest` does not pass over full ones. */
 const struct destination *forward_choose(const struct address *a, const struct routes *r, uint32_t *round_robin);
-/* Pick another one than `gone`, for a message that it can no longer have. Result: false: none, or the message is one copy of several. */
+/* Pick another one than `gone`, for a message that it can no longer have. Result: false: none, or the message is one
+ * copy of several. */
 bool forward_choose_other(const struct link *gone, const struct origin *o, struct link_token *to);
 
 /* Why a delivery goes nowhere; each has its outcome. */
@@ -37,7 +38,8 @@ void refusal_state_init(struct refusal_state *r, enum refusal why);
 /* Find the address that a message names. Errors: NULL, *why says what to tell the sender. */
 struct address *forward_find(const char *text, size_t len, enum refusal *why);
 
-/* The message without the annotations of routers, in a new buffer (count 1) that the caller gives up; buf NULL: it could not be read. */
+/* The message without the annotations of routers, in a new buffer (count 1) that the caller gives up; buf NULL: it
+ * could not be read. */
 struct slice forward_strip_annotations(const struct slice *message, bool cut);
 
 /* A consumer's outcome as it is passed on: modified always says delivery-failed (wire-protocol reference 4.5). */

@@ -6,14 +6,14 @@
 
 _Thread_local struct route_here *here;
 
-const struct amqp_state state_none = { .code = AMQP_STATE_NONE };
-const struct amqp_state state_accepted = { .code = AMQP_ACCEPTED };
-const struct amqp_state state_released = { .code = AMQP_RELEASED };
+const struct amqp_state state_none = {.code = AMQP_STATE_NONE};
+const struct amqp_state state_accepted = {.code = AMQP_ACCEPTED};
+const struct amqp_state state_released = {.code = AMQP_RELEASED};
 /* modified(delivery-failed=true, undeliverable-here=false): AMQP 1.0 part 3.4.5, Modified */
-static const uint8_t failed_octets[] = { 0x00, 0x53, 0x27, 0xc0, 0x03, 0x02, 0x41, 0x42 };
+static const uint8_t failed_octets[] = {0x00, 0x53, 0x27, 0xc0, 0x03, 0x02, 0x41, 0x42};
 const struct amqp_state state_failed = {
     .code = AMQP_MODIFIED,
-    .raw = { .data = failed_octets, .len = sizeof failed_octets },
+    .raw = {.data = failed_octets, .len = sizeof failed_octets},
 };
 
 static void frame_arrives(struct link_token to, const struct frame *f)
@@ -37,7 +37,7 @@ static void post_to_worker(int worker, struct letter *l)
     worker_post(worker_by_index(worker), l);
 }
 
-const struct outbox_handler here_arrivals = { .post = post_to_worker, .frame = frame_arrives, .answer = answer_arrives };
+const struct outbox_handler here_arrivals = {.post = post_to_worker, .frame = frame_arrives, .answer = answer_arrives};
 
 void here_deliver(struct link_token to, const struct frame *f)
 {

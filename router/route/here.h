@@ -1,5 +1,5 @@
-/* here.h -- what a routing thread has at hand: its links, its outboxes, the route table. Set once for each worker, and for control,
- * which routes the router's own messages but has no links. Thread: each its own. */
+/* here.h -- what a routing thread has at hand: its links, its outboxes, the route table. Set once for each worker, and
+ * for control, which routes the router's own messages but has no links. Thread: each its own. */
 #ifndef TRUNKLINE_ROUTE_HERE_H
 #define TRUNKLINE_ROUTE_HERE_H
 
@@ -19,7 +19,7 @@ struct route_world {
 };
 
 struct route_here {
-    int worker; /* WORKER_NONE on control */
+    int worker;               /* WORKER_NONE on control */
     struct link_slots *slots; /* NULL on control */
     struct outboxes *outboxes;
     const struct route_world *world;
@@ -37,8 +37,8 @@ static inline mono_ms here_now(void)
 
 /* Bring a frame to the link that it is for, on whichever worker that is. */
 void here_deliver(struct link_token to, const struct frame *f);
-/* Say to where a delivery came from that so many of its frames have left, and, with done, what became of it; without done a state is
- * passed on that settles nothing (received). */
+/* Say to where a delivery came from that so many of its frames have left, and, with done, what became of it; without
+ * done a state is passed on that settles nothing (received). */
 void here_answer(const struct origin *o, uint32_t frames, bool done, const struct amqp_state *state);
 /* What the outboxes call on arrival. */
 extern const struct outbox_handler here_arrivals;

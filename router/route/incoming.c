@@ -59,6 +59,7 @@ static void assembly_drop(struct link *l)
 static void give_back(struct link *l, uint32_t n)
 {
     l->in.in_hand -= n < l->in.in_hand ? n : l->in.in_hand;
+    link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
     if (!l->in.dry)
         amqp_link_grant(&l->amqp, n);
     link_note_credit(l);
@@ -124,8 +125,8 @@ static void count_outcomes(struct link *l, enum amqp_state_code code, uint64_t n
     }
 }
 
-/* Count the deliveries that took longer than a second from arrival to settlement. Later ones are younger, so the first that was quick
- * ends the look. */
+/* Count the deliveries that took longer than a second from arrival to settlement. Later ones are younger, so the first
+ * that was quick ends the look. */
 static void count_delays(struct link *l, uint32_t first, uint32_t last)
 {
     for (uint32_t id = first; (int32_t)(last - id) >= 0; id++) {
@@ -186,7 +187,7 @@ static void copy_done(struct link *l, const struct answer *a)
         give_back(l, 1);
         return;
     }
-    struct amqp_state outcome = { .code = (enum amqp_state_code)c.best };
+    struct amqp_state outcome = {.code = (enum amqp_state_code)c.best};
     settle(l, a->first, a->first, outcome.code == AMQP_MODIFIED ? &state_failed : &outcome);
 }
 
@@ -244,9 +245,9 @@ static void discard(struct link *l, const struct amqp_transfer *t, enum refusal 
 static struct frame frame_of(struct link *l, const struct amqp_transfer *t, const struct slice *payload, bool copies)
 {
     return (struct frame){
-        .origin = { .link = l->token,
-                    .delivery_id = l->in.delivery_id,
-                    .flags = (l->in.current_settled ? ORIGIN_SETTLED : 0) | (copies ? ORIGIN_COPY : 0) },
+        .origin = {.link = l->token,
+                   .delivery_id = l->in.delivery_id,
+                   .flags = (l->in.current_settled ? ORIGIN_SETTLED : 0) | (copies ? ORIGIN_COPY : 0)},
         .message_format = l->in.message_format,
         .first = t->first,
         .more = t->more,
@@ -293,7 +294,7 @@ static void forward_copies(struct link *l, struct amqp_transfer *t, struct frame
         atomic_fetch_add_explicit(&r->to[i].load->sent, 1, memory_order_relaxed);
     }
     struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
-    struct copy_count c = { .waiting = r->count, .copies = r->count };
+    struct copy_count c = {.waiting = r->count, .copies = r->count};
     _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
     memcpy(d->token, &c, sizeof c);
     l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
@@ -338,7 +339,7 @@ static struct address *named_address(const uint8_t *m, const struct amqp_message
 static void set_out(struct link *l, struct amqp_transfer *t, const struct slice *payload,
                     const struct amqp_message_view *v)
 {
-    struct slice stripped = { 0 };
+    struct slice stripped = {0};
     l->in.current_annotated = amqp_message_has_router_annotations(payload->data, v);
     if (l->in.current_annotated && l->conn->strip_in) {
         stripped = forward_strip_annotations(payload, true);
@@ -383,6 +384,7 @@ static void begin(struct link *l, struct amqp_transfer *t)
     l->in.message_format = t->message_format;
     l->in.current_settled = t->settled;
     l->in.in_hand++;
+    link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
     stat_add(&l->stats.deliveries, 1);
     if (t->settled)
         stat_add(&l->stats.presettled, 1);
@@ -400,8 +402,8 @@ static void begin(struct link *l, struct amqp_transfer *t)
 /* The sender gives up the message in progress. */
 static void abort_delivery(struct link *l)
 {
-    struct amqp_transfer t = { .id = l->in.delivery_id, .aborted = true, .settled = l->in.current_settled };
-    struct slice nothing = { 0 };
+    struct amqp_transfer t = {.id = l->in.delivery_id, .aborted = true, .settled = l->in.current_settled};
+    struct slice nothing = {0};
     enum incoming_way way = l->in.way;
     l->in.way = INCOMING_IDLE;
     assembly_drop(l);
@@ -417,7 +419,7 @@ static void abort_delivery(struct link *l)
 static void complete_request(struct link *l, const struct amqp_transfer *t)
 {
     struct assembly *a = l->in.assembly;
-    struct slice none = { 0 };
+    struct slice none = {0};
     struct frame f = frame_of(l, t, &none, false);
     atomic_fetch_add_explicit(&l->in.assembling_for->in_process_count, 1, memory_order_relaxed);
     request_post(&f.origin, l->conn->id, l->in.assembling_for->key, a->octets, a->len);
@@ -434,7 +436,7 @@ static void continue_delivery(struct link *l, struct amqp_transfer *t)
         struct assembly *a = l->in.assembly = assembly_add(l->in.assembly, &t->payload);
         struct amqp_transfer whole = *t;
         whole.first = true;
-        struct slice payload = { .data = a->octets, .len = a->len };
+        struct slice payload = {.data = a->octets, .len = a->len};
         if (look_at_head(l, &whole, &payload)) {
             if (l->in.way != INCOMING_ASSEMBLE)
                 l->in.assembly = NULL;

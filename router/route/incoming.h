@@ -6,8 +6,8 @@
  *   not a message:      rejected amqp:decode-error
  *   the link ends half way through a message: that is aborted where it went
  *
- * Credit is end to end: a link may have `capacity` deliveries in hand, and gets one back when one has left (presettled) or is settled.
- * Thread: the link's worker.
+ * Credit is end to end: a link may have `capacity` deliveries in hand, and gets one back when one has left (presettled)
+ * or is settled. Thread: the link's worker.
  */
 #ifndef TRUNKLINE_ROUTE_INCOMING_H
 #define TRUNKLINE_ROUTE_INCOMING_H

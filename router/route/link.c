@@ -16,6 +16,24 @@ void link_stats_settled(struct link_stats *s, mono_ms now, uint32_t n)
     atomic_store_explicit(&s->last_settled, now, memory_order_relaxed);
 }
 
+void link_stats_in_hand(struct link_stats *s, mono_ms now, uint32_t n)
+{
+    uint32_t before = atomic_load_explicit(&s->in_hand, memory_order_relaxed);
+    atomic_store_explicit(&s->in_hand, n, memory_order_relaxed);
+    if ((before == 0) != (n == 0))
+        atomic_store_explicit(&s->busy_since, n ? now : 0, memory_order_relaxed);
+}
+
+uint32_t link_stats_stuck(const struct link_stats *s, mono_ms now, mono_ms age)
+{
+    int64_t busy = atomic_load_explicit(&s->busy_since, memory_order_relaxed);
+    int64_t settled = atomic_load_explicit(&s->last_settled, memory_order_relaxed);
+    int64_t since = busy > settled ? busy : settled;
+    if (busy == 0 || now - since < age)
+        return 0;
+    return atomic_load_explicit(&s->in_hand, memory_order_relaxed);
+}
+
 uint32_t link_stats_settle_rate(const struct link_stats *s, mono_ms now)
 {
     int64_t second = now / 1000, last = atomic_load_explicit(&s->rate_second, memory_order_relaxed);
@@ -79,7 +97,7 @@ void link_slots_add(struct link_slots *s, struct link *l)
     struct slot *slot = &s->slots[index];
     slot->link = l;
     slot->next_free = 0;
-    l->token = (struct link_token){ .index = index, .generation = slot->generation, .worker = s->worker };
+    l->token = (struct link_token){.index = index, .generation = slot->generation, .worker = s->worker};
 }
 
 void link_slots_remove(struct link_slots *s, struct link *l)

@@ -1,11 +1,11 @@
 /* link.h -- a link of this router: the engine's link, and what routing keeps with it.
  *
  * Life, and who says so:
- *   new        worker: the peer attaches; the link gets a slot in its worker's table, a letter asks control (registry.h)
- *   answered   worker: control's answer has come; accepted or refused
- *   gone       worker: the engine has forgotten it. The slot stays: others may still name it, what arrives for it is turned away
- *   buried     worker: control has unpublished it and every worker has passed a quiet point: nobody can name it. The slot is given up,
- *   released   control: the worker has let go; the memory is freed, and the address too if this was its last user
+ *   new        worker: the peer attaches; the link gets a slot in its worker's table, a letter asks control
+ * (registry.h) answered   worker: control's answer has come; accepted or refused gone       worker: the engine has
+ * forgotten it. The slot stays: others may still name it, what arrives for it is turned away buried     worker: control
+ * has unpublished it and every worker has passed a quiet point: nobody can name it. The slot is given up, released
+ * control: the worker has let go; the memory is freed, and the address too if this was its last user
  *
  * Members are banded by owner. The worker is that of the link's connection.
  */
@@ -26,12 +26,14 @@ enum { LINK_RATE_SECONDS = 5 };
 
 /* Counters that control reads while the worker writes them: relaxed loads and stores, no read-modify-write. */
 struct link_stats {
-    _Atomic uint64_t deliveries, presettled, dropped_presettled, accepted, rejected, released, modified, delayed_1s, delayed_10s;
-    _Atomic uint32_t credit;        /* available now */
-    _Atomic uint32_t queued;        /* outgoing: messages that wait */
-    _Atomic uint32_t unsettled;
-    _Atomic int64_t zero_credit_since; /* monotonic ms; 0: has credit */
-    _Atomic int64_t last_settled;      /* monotonic ms */
+    _Atomic uint64_t deliveries, presettled, dropped_presettled, accepted, rejected, released, modified, delayed_1s,
+        delayed_10s;
+    _Atomic uint32_t credit;                        /* available now */
+    _Atomic uint32_t queued;                        /* outgoing: messages that wait */
+    _Atomic uint32_t in_hand;                       /* unsettled; outgoing: and those that wait */
+    _Atomic int64_t zero_credit_since;              /* monotonic ms; 0: has credit */
+    _Atomic int64_t busy_since;                     /* monotonic ms since it has deliveries in hand; 0: none */
+    _Atomic int64_t last_settled;                   /* monotonic ms */
     _Atomic uint32_t settled_in[LINK_RATE_SECONDS]; /* by second, modulo */
     _Atomic int64_t rate_second;                    /* the last second that is counted in */
 };
@@ -43,6 +45,10 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 
 /* Count n settlements at `now`. Thread: the link's worker. */
 void link_stats_settled(struct link_stats *s, mono_ms now, uint32_t n);
+/* Note how many deliveries are in hand, and since when there are any. Thread: the link's worker. */
+void link_stats_in_hand(struct link_stats *s, mono_ms now, uint32_t n);
+/* Deliveries in hand of a link that has not settled any for `age` ms, else 0. Thread: any. */
+uint32_t link_stats_stuck(const struct link_stats *s, mono_ms now, mono_ms age);
 /* Settlements in a second, over the last five. Thread: any. */
 uint32_t link_stats_settle_rate(const struct link_stats *s, mono_ms now);
 
@@ -58,16 +64,16 @@ enum incoming_way {
 
 struct incoming {
     enum incoming_way way;
-    uint8_t discard_state;      /* enum amqp_state_code */
-    uint8_t discard_reason;     /* enum refusal, forward.h */
-    bool dry;                   /* its address had no destination: we asked to drain; credit comes with the next destination */
-    bool credited;              /* has got its first credit */
+    uint8_t discard_state;  /* enum amqp_state_code */
+    uint8_t discard_reason; /* enum refusal, forward.h */
+    bool dry;      /* its address had no destination: we asked to drain; credit comes with the next destination */
+    bool credited; /* has got its first credit */
     bool current_settled, current_annotated;
-    uint32_t in_hand;           /* deliveries begun whose credit has not been given back */
-    uint32_t round_robin;       /* which of equal destinations is next */
+    uint32_t in_hand;     /* deliveries begun whose credit has not been given back */
+    uint32_t round_robin; /* which of equal destinations is next */
     uint32_t delivery_id;
     uint32_t message_format;
-    uint32_t copy_frames;       /* frames that single copies have given back: so many copies give one frame of the window */
+    uint32_t copy_frames; /* frames that single copies have given back: so many copies give one frame of the window */
     struct link_token to;
     struct copies *copies;
     struct assembly *assembly;
@@ -76,7 +82,7 @@ struct incoming {
 
 struct outgoing {
     struct list queue; /* struct message, in order; the first may be partly sent */
-    uint32_t queued;
+    uint32_t queued, unsettled;
     bool pumping;
 };
 
@@ -99,7 +105,7 @@ struct link {
     struct connection *conn; /* counted */
     struct link_token token;
     /* fixed before the first letter */
-    char *wanted;     /* address text of the local terminus; NULL: none */
+    char *wanted; /* address text of the local terminus; NULL: none */
     uint8_t refusal_by_worker;
     bool is_incoming; /* messages come to us on it */
     bool is_dynamic;
@@ -122,7 +128,7 @@ struct link {
     struct letter to_control, to_worker;
     _Atomic uint32_t control_bits, worker_bits;
     /* control */
-    struct list node;     /* in the registry, in order of attaching */
+    struct list node;        /* in the registry, in order of attaching */
     struct list of_address;  /* in the address's senders or receivers */
     struct list answer_node; /* in the list of answers that go out at the end of the turn */
     bool registered;

@@ -10,7 +10,7 @@ struct batch {
     struct letter letter;
     struct buffer *self;
     const struct outbox_handler *handler;
-    uint32_t used; /* of the buffer's bytes */
+    uint32_t used;        /* of the buffer's bytes */
     uint32_t last_answer; /* offset of the last record when it is an answer that could grow; 0 */
 };
 
@@ -42,7 +42,8 @@ struct answer_record {
     /* state_len octets */
 };
 
-/* Payload from here on is counted instead of copied: about where touching another cache line of the count costs less. */
+/* Payload from here on is counted instead of copied: about where touching another cache line of the count costs less.
+ */
 enum { COPY_LIMIT = 2048 };
 
 struct outboxes {
@@ -84,8 +85,8 @@ static void deliver_frame_record(const struct outbox_handler *h, const struct fr
         .aborted = r->aborted,
         .annotated = r->annotated,
         .held = r->held,
-        .state = { .code = r->state_code, .raw = { .data = tail, .len = r->state_len } },
-        .payload = { .buf = r->buf, .data = r->buf ? r->data : tail + r->state_len, .len = r->payload_len },
+        .state = {.code = r->state_code, .raw = {.data = tail, .len = r->state_len}},
+        .payload = {.buf = r->buf, .data = r->buf ? r->data : tail + r->state_len, .len = r->payload_len},
     };
     h->frame(r->to, &f);
     if (r->buf)
@@ -101,7 +102,7 @@ static void deliver_answer_record(const struct outbox_handler *h, const struct a
         .flags = r->flags,
         .frames = r->frames,
         .done = r->done,
-        .state = { .code = r->state_code, .raw = { .data = (const uint8_t *)(r + 1), .len = r->state_len } },
+        .state = {.code = r->state_code, .raw = {.data = (const uint8_t *)(r + 1), .len = r->state_len}},
     };
     h->answer(&a);
 }
@@ -127,7 +128,7 @@ static struct batch *batch_new(struct outboxes *o, size_t room)
     struct buffer *buf = buffer_new(size > BUFFER_SIZE ? size : BUFFER_SIZE);
     _Static_assert(offsetof(struct buffer, bytes) % 8 == 0, "records are aligned to 8");
     struct batch *b = (struct batch *)buf->bytes;
-    *b = (struct batch){ .letter = LETTER_INIT(batch_deliver), .self = buf, .handler = o->handler };
+    *b = (struct batch){.letter = LETTER_INIT(batch_deliver), .self = buf, .handler = o->handler};
     b->used = align8(sizeof *b);
     return b;
 }

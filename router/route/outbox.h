@@ -1,8 +1,8 @@
 /* outbox.h -- frames and answers on their way from one thread to a worker, in batches.
  *
- * Each thread that routes has one outbox for each worker. What is put in is copied into a batch (payload that is large is counted instead)
- * and posted when the batch is full, else at the end of the loop turn: so a turn's traffic costs one wake-up however many
- * messages it moved. Answers for adjoining deliveries merge into one.
+ * Each thread that routes has one outbox for each worker. What is put in is copied into a batch (payload that is large
+ * is counted instead) and posted when the batch is full, else at the end of the loop turn: so a turn's traffic costs
+ * one wake-up however many messages it moved. Answers for adjoining deliveries merge into one.
  *
  * Order: what one thread puts in for one worker arrives in that order.
  * Thread: the outboxes' owner; deliver functions run on the receiving worker.
@@ -20,8 +20,8 @@ struct frame {
     struct origin origin;
     uint32_t message_format;
     bool first, more, settled, aborted;
-    bool annotated; /* the message has annotations of routers: strip them towards a client */
-    bool held;      /* the origin waits to hear that its bytes have left */
+    bool annotated;          /* the message has annotations of routers: strip them towards a client */
+    bool held;               /* the origin waits to hear that its bytes have left */
     struct amqp_state state; /* of the sender, usually none */
     struct slice payload;
 };
@@ -29,10 +29,10 @@ struct frame {
 /* What is said about a delivery to where it came from. */
 struct answer {
     struct link_token link;
-    uint32_t first, last;   /* delivery ids; with copies one copy of each */
-    uint32_t flags;         /* enum origin_flags */
-    uint32_t frames;        /* frames whose bytes have left */
-    bool done;              /* the deliveries are finished: with `state`, or presettled ones have left */
+    uint32_t first, last; /* delivery ids; with copies one copy of each */
+    uint32_t flags;       /* enum origin_flags */
+    uint32_t frames;      /* frames whose bytes have left */
+    bool done;            /* the deliveries are finished: with `state`, or presettled ones have left */
     struct amqp_state state;
 };
 

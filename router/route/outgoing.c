@@ -22,9 +22,9 @@ struct message {
     struct list node;
     struct origin origin;
     uint32_t message_format;
-    bool settled;   /* by its sender */
-    bool started;   /* some of it is sent */
-    bool complete;  /* its last frame is here */
+    bool settled;  /* by its sender */
+    bool started;  /* some of it is sent */
+    bool complete; /* its last frame is here */
     bool annotated;
     struct amqp_state state; /* raw is ours */
     struct chunk *first, **tail;
@@ -42,7 +42,8 @@ static void chunk_free(struct chunk *c)
     free(c);
 }
 
-/* Small pieces are copied: keeping 64 KiB of buffer for the sake of 100 octets would let waiting messages fill memory. */
+/* Small pieces are copied: keeping 64 KiB of buffer for the sake of 100 octets would let waiting messages fill memory.
+ */
 enum { COPY_LIMIT = 8192 };
 
 static void message_append(struct message *m, const struct slice *payload, bool held)
@@ -57,7 +58,7 @@ static void message_append(struct message *m, const struct slice *payload, bool 
     } else {
         if (payload->len)
             memcpy(c->octets, payload->data, payload->len);
-        c->rest = (struct slice){ .data = c->octets, .len = payload->len };
+        c->rest = (struct slice){.data = c->octets, .len = payload->len};
     }
     *m->tail = c;
     m->tail = &c->next;
@@ -75,7 +76,7 @@ static struct message *message_new(const struct frame *f)
     if (f->state.raw.len) {
         uint8_t *raw = xmalloc(f->state.raw.len);
         memcpy(raw, f->state.raw.data, f->state.raw.len);
-        m->state.raw = (struct slice){ .data = raw, .len = f->state.raw.len };
+        m->state.raw = (struct slice){.data = raw, .len = f->state.raw.len};
     }
     m->tail = &m->first;
     return m;
@@ -100,10 +101,17 @@ static uint32_t message_held_frames(const struct message *m)
     return n;
 }
 
+/* What waits and what is unsettled: both are in hand. */
+static void note_in_hand(struct link *l)
+{
+    link_stats_in_hand(&l->stats, here_now(), l->out.queued + l->out.unsettled);
+}
+
 static void set_queued(struct link *l, uint32_t n)
 {
     l->out.queued = n;
     atomic_store_explicit(&l->stats.queued, n, memory_order_relaxed);
+    note_in_hand(l);
 }
 
 static void enqueue(struct link *l, struct message *m)
@@ -155,8 +163,11 @@ static enum err send_part(struct link *l, const struct frame *f, const struct sl
     struct amqp_delivery *d = NULL;
     bool starts = !l->amqp.in_delivery;
     enum err e = amqp_link_send(&l->amqp, &s, sent, &d);
-    if (d)
+    if (d) {
         origin_to_words(&f->origin, d->token);
+        l->out.unsettled++;
+        note_in_hand(l);
+    }
     if (starts && (e == OK || l->amqp.in_delivery))
         count_sent(l, settled);
     return e;
@@ -198,7 +209,7 @@ static void begin_message(struct link *l, const struct frame *f)
     struct message *m = message_new(f);
     m->started = done || sent > 0 || (alone && l->amqp.in_delivery);
     if (!done) {
-        struct slice rest = { .buf = f->payload.buf, .data = f->payload.data + sent, .len = f->payload.len - sent };
+        struct slice rest = {.buf = f->payload.buf, .data = f->payload.data + sent, .len = f->payload.len - sent};
         message_append(m, &rest, f->held);
     }
     enqueue(l, m);
@@ -215,12 +226,21 @@ static struct message *find_incomplete(struct link *l, const struct origin *o)
     return NULL;
 }
 
+static void no_longer_unsettled(struct link *l)
+{
+    l->out.unsettled--;
+    note_in_hand(l);
+}
+
 /* The sender has given its message up: so do we. */
 static void abort_message(struct link *l, struct message *m)
 {
     uint32_t frames = message_held_frames(m);
-    if (m->started)
+    if (m->started) {
         amqp_link_abort(&l->amqp);
+        if (!m->settled && !link_wants_settled(l))
+            no_longer_unsettled(l);
+    }
     here_answer(&m->origin, frames, false, &state_none);
     load_done(l);
     dequeue(l, m);
@@ -251,7 +271,7 @@ static void continue_message(struct link *l, const struct frame *f)
         }
         return;
     }
-    struct slice rest = { .buf = f->payload.buf, .data = f->payload.data + sent, .len = f->payload.len - sent };
+    struct slice rest = {.buf = f->payload.buf, .data = f->payload.data + sent, .len = f->payload.len - sent};
     message_append(m, &rest, f->held);
 }
 
@@ -263,8 +283,8 @@ static void not_deliverable(struct link *l, const struct origin *o, bool settled
     here_answer(o, frames, true, settled ? &state_none : &state_released);
 }
 
-/* Towards a client the annotations of routers are removed, when its listener says so. Result: f, or *copy with new payload, whose buffer the
- * caller gives up. */
+/* Towards a client the annotations of routers are removed, when its listener says so. Result: f, or *copy with new
+ * payload, whose buffer the caller gives up. */
 static const struct frame *strip_annotations(struct link *l, const struct frame *f, struct frame *copy)
 {
     if (!f->first || !f->annotated || !l->conn->strip_out)
@@ -403,8 +423,10 @@ void outgoing_disposition(struct link *l, struct amqp_delivery *d, const struct 
     }
     count_outcome(l, state->code);
     link_stats_settled(&l->stats, here_now(), 1);
+    no_longer_unsettled(l);
     load_done(l);
-    /* An outcome said without settling: attaches are answered with rcv-settle-mode first, so there is nothing to wait for. */
+    /* An outcome said without settling: attaches are answered with rcv-settle-mode first, so there is nothing to wait
+     * for. */
     if (!settled)
         amqp_delivery_settle(d);
     struct relayed_state relayed;
@@ -416,6 +438,7 @@ void outgoing_disposition(struct link *l, struct amqp_delivery *d, const struct 
 void outgoing_lost(struct link *l, struct amqp_delivery *d)
 {
     struct origin o = origin_from_words(d->token);
+    no_longer_unsettled(l);
     load_done(l);
     here_answer(&o, 0, true, &state_failed);
 }

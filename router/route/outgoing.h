@@ -1,12 +1,12 @@
 /* outgoing.h -- a link on which the router sends: what arrives for it, what waits for credit, what is unsettled.
  *
- * A message goes out at once when the link has credit and nothing waits before it; else it is queued, its large payload counted and
- * not copied. How much can wait is bounded by the credit of the links that it came from. A message that is still coming in goes
- * out as it comes.
+ * A message goes out at once when the link has credit and nothing waits before it; else it is queued, its large payload
+ * counted and not copied. How much can wait is bounded by the credit of the links that it came from. A message that is
+ * still coming in goes out as it comes.
  *
  *   happy path:  deliver -> (queue -> sendable) -> sent -> disposition -> answer to the origin
- *   the link ends: what was sent and is unsettled is answered modified(delivery-failed); what was not sent goes to another
- *                  destination of the address, else it is answered released (presettled: dropped and counted)
+ *   the link ends: what was sent and is unsettled is answered modified(delivery-failed); what was not sent goes to
+ * another destination of the address, else it is answered released (presettled: dropped and counted)
  *
  * Thread: the link's worker.
  */

@@ -138,14 +138,13 @@ static void address_build_routes(struct address *a) ON_CONTROL
     list_for_each(n, &a->receivers)
     {
         struct link *l = list_entry(n, struct link, of_address);
-        r->to[i++] = (struct destination){ .link = l->token, .load = &l->load, .capacity = l->capacity };
+        r->to[i++] = (struct destination){.link = l->token, .load = &l->load, .capacity = l->capacity};
     }
     ASSERT(i == a->receiver_count);
     address_publish(a, r);
     if (!was_empty || i == 0)
         return;
-    list_for_each(n, &a->senders)
-        tell_link(list_entry(n, struct link, of_address), LINK_REACHABLE);
+    list_for_each(n, &a->senders) tell_link(list_entry(n, struct link, of_address), LINK_REACHABLE);
 }
 
 static bool registry_turn_ends(struct loop_hook *h)
@@ -245,7 +244,7 @@ static enum attach_refusal resolve_named(struct link *l) ON_CONTROL
 /* Addresses between routers, which clients may not use. */
 static bool is_edge_service(const char *text)
 {
-    address_name_strip(&text, &(size_t){ strlen(text) });
+    address_name_strip(&text, &(size_t){strlen(text)});
     return strncmp(text, "_$qd.edge_addr_tracking", 23) == 0 || strncmp(text, "_$qd.addr_lookup", 16) == 0;
 }
 
@@ -316,8 +315,7 @@ static void totals_add(struct registry_totals *t, const struct link *l)
 void registry_totals(struct registry_totals *out)
 {
     *out = registry.past;
-    list_for_each(n, &registry.links)
-        totals_add(out, list_entry(n, struct link, node));
+    list_for_each(n, &registry.links) totals_add(out, list_entry(n, struct link, node));
 }
 
 static void link_after_quiet(void *p)

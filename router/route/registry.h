@@ -1,8 +1,9 @@
-/* registry.h -- what control knows: connections, links, and which address each link uses. Resolves attaches, builds routes.
+/* registry.h -- what control knows: connections, links, and which address each link uses. Resolves attaches, builds
+ * routes.
  *
- *   attach:  a worker's letter -> which address? -> (receiver: its routes are to be built) -> at the end of the turn: routes are
- *            published, then the answers go out, so a receiver is answered only when messages find it
- *   gone:    a worker's letter -> out of the address -> routes built anew -> after every worker's quiet point: buried (link.h)
+ *   attach:  a worker's letter -> which address? -> (receiver: its routes are to be built) -> at the end of the turn:
+ * routes are published, then the answers go out, so a receiver is answered only when messages find it gone:    a
+ * worker's letter -> out of the address -> routes built anew -> after every worker's quiet point: buried (link.h)
  *
  * Thread: control.
  */
@@ -37,7 +38,8 @@ struct connection *registry_connection(uint64_t id) ON_CONTROL; /* NULL: none */
 
 /* Counters of links that have ended, so that the router's totals do not shrink. */
 struct registry_totals {
-    uint64_t presettled, dropped_presettled, accepted, rejected, released, modified, delayed_1s, delayed_10s, ingress, egress;
+    uint64_t presettled, dropped_presettled, accepted, rejected, released, modified, delayed_1s, delayed_10s, ingress,
+        egress;
     uint64_t ingress_route_container, egress_route_container;
 };
 /* All that ever were, those attached now included. */

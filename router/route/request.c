@@ -55,10 +55,10 @@ bool request_send(const char *to, const uint8_t *message, size_t n)
     if (!r || r->count == 0)
         return false;
     struct frame f = {
-        .origin = { .link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED },
+        .origin = {.link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED},
         .first = true,
         .settled = true,
-        .payload = { .data = message, .len = n },
+        .payload = {.data = message, .len = n},
     };
     here_deliver(forward_choose(a, r, &turn)->link, &f);
     return true;

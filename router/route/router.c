@@ -81,7 +81,7 @@ static void worker_stopped(struct worker *w)
     state = NULL;
 }
 
-static const struct worker_hooks worker_hooks = { .started = worker_started, .stopped = worker_stopped };
+static const struct worker_hooks worker_hooks = {.started = worker_started, .stopped = worker_stopped};
 
 /* ---- the whole ---- */
 
@@ -98,7 +98,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     router.id = xstrdup(conf->id);
     router.loop = loop;
     router.world.table = table_new();
-    router.world.identity = (struct router_identity){ .id = router.id, .mode = conf->mode };
+    router.world.identity = (struct router_identity){.id = router.id, .mode = conf->mode};
     router.world.default_distribution = conf->default_distribution;
     atomic_init(&router.world.rules, rules_new());
     list_init(&router.listeners);
@@ -208,7 +208,7 @@ static void on_listener_closed(struct listener *l)
     listener_release(rl);
 }
 
-static const struct listener_ops listener_ops = { .accepted = on_accepted, .closed = on_listener_closed };
+static const struct listener_ops listener_ops = {.accepted = on_accepted, .closed = on_listener_closed};
 
 static struct router_listener *find_listener(const char *identity)
 {
@@ -239,7 +239,7 @@ enum err router_add_listener(const char *identity, const char *host, const char 
     rl->identity = xstrdup(identity);
     connection_settings_ref(settings);
     rl->settings = settings;
-    struct listener_conf conf = { .host = host, .service = port, .family = AF_UNSPEC, .owner = rl };
+    struct listener_conf conf = {.host = host, .service = port, .family = AF_UNSPEC, .owner = rl};
     enum err e = listener_open(&conf, &listener_ops, &rl->listener, why, why_size);
     if (e != OK) {
         listener_release(rl);
@@ -293,9 +293,8 @@ static void on_connector_closed(struct connector *c)
     connector_release(rc);
 }
 
-static const struct connector_ops connector_ops = { .connected = on_connected,
-                                                    .failed = on_connect_failed,
-                                                    .closed = on_connector_closed };
+static const struct connector_ops connector_ops = {
+    .connected = on_connected, .failed = on_connect_failed, .closed = on_connector_closed};
 
 static struct router_connector *find_connector(const char *identity)
 {
@@ -319,7 +318,7 @@ enum err router_add_connector(const char *identity, const char *host, const char
     connection_settings_ref(settings);
     rc->settings = settings;
     list_append(&router.connectors, &rc->node);
-    struct connector_conf conf = { .url = { .host = host, .service = port }, .owner = rc };
+    struct connector_conf conf = {.url = {.host = host, .service = port}, .owner = rc};
     connector_open(&conf, &connector_ops, &rc->connector);
     return OK;
 }

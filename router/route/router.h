@@ -1,4 +1,5 @@
-/* router.h -- the router as a whole: who it is, its workers, rules, listeners and connectors. What configuration and management change.
+/* router.h -- the router as a whole: who it is, its workers, rules, listeners and connectors. What configuration and
+ * management change.
  *
  * Start: router_start(), then rules, connectors, listeners. Stop: router_stop(), which ends all of it.
  * Thread: control.
@@ -55,7 +56,7 @@ enum err router_remove_connector(const char *identity) ON_CONTROL; /* closes its
 struct connector_status {
     const char *status; /* "CONNECTING" */
     char message[300];
-    char *urls;         /* free() it */
+    char *urls; /* free() it */
 };
 enum err router_connector_status(const char *identity, struct connector_status *out) ON_CONTROL; /* ERR_NOT_FOUND */
 

@@ -35,8 +35,7 @@ void table_free(struct table **tp)
 {
     struct table *t = *tp;
     *tp = NULL;
-    list_for_each_safe(n, &t->addresses)
-        address_free(list_entry(n, struct address, node));
+    list_for_each_safe(n, &t->addresses) address_free(list_entry(n, struct address, node));
     free(t->heads);
     free(t);
 }

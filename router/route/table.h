@@ -1,7 +1,8 @@
 /* table.h -- the route table: every address that somebody uses, and where its messages go now.
  *
- * Control changes it; workers read it. An address stands still while links or the router itself use it; what changes is its `routes`, an
- * immutable array that is built anew and published (base/rcu.h). So forwarding reads one pointer and takes no lock.
+ * Control changes it; workers read it. An address stands still while links or the router itself use it; what changes is
+ * its `routes`, an immutable array that is built anew and published (base/rcu.h). So forwarding reads one pointer and
+ * takes no lock.
  *
  * Invariants
  *   T1  One address for each key.
@@ -21,7 +22,8 @@
 #include <trunkline/base/lock.h>
 #include <trunkline/base/rcu.h>
 
-/* How many deliveries a link has in hand: queued for it or unsettled. Senders of all workers add, the link's worker ends. */
+/* How many deliveries a link has in hand: queued for it or unsettled. Senders of all workers add, the link's worker
+ * ends. */
 struct link_load {
     _Atomic uint32_t sent; /* relaxed: a number to choose by, it orders nothing */
     _Atomic uint32_t done; /* relaxed, written by the link's worker only */
@@ -72,7 +74,8 @@ struct table;
 struct table *table_new(void);
 void table_free(struct table **t);
 
-/* Find the address with this key; NULL. Thread: any reader; good until its next quiet point, or while a link of the caller's uses it. */
+/* Find the address with this key; NULL. Thread: any reader; good until its next quiet point, or while a link of the
+ * caller's uses it. */
 struct address *table_find(const struct table *t, const char *key, size_t len);
 /* Find or make it. */
 struct address *table_get(struct table *t, const char *key, enum distribution d, int priority) ON_CONTROL;

@@ -1,5 +1,5 @@
-/* token.h -- how threads name links to each other: index plus generation, never a pointer, so a link that has ended early is not
- * touched late. A token whose generation has moved on finds nothing. */
+/* token.h -- how threads name links to each other: index plus generation, never a pointer, so a link that has ended
+ * early is not touched late. A token whose generation has moved on finds nothing. */
 #ifndef TRUNKLINE_ROUTE_TOKEN_H
 #define TRUNKLINE_ROUTE_TOKEN_H
 
@@ -14,7 +14,7 @@ struct link_token {
     uint32_t generation : 24, worker : 8;
 };
 
-#define LINK_TOKEN_NONE ((struct link_token){ .index = 0, .generation = 0, .worker = WORKER_NONE })
+#define LINK_TOKEN_NONE ((struct link_token){.index = 0, .generation = 0, .worker = WORKER_NONE})
 
 static inline bool link_token_is_none(struct link_token t)
 {
@@ -26,8 +26,8 @@ static inline bool link_token_equal(struct link_token a, struct link_token b)
     return a.index == b.index && a.generation == b.generation && a.worker == b.worker;
 }
 
-/* Where a delivery came from: the incoming link and its delivery-id there. It fits the two words that the engine keeps for us with
- * each unsettled delivery. */
+/* Where a delivery came from: the incoming link and its delivery-id there. It fits the two words that the engine keeps
+ * for us with each unsettled delivery. */
 struct origin {
     struct link_token link;
     uint32_t delivery_id;
