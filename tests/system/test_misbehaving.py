@@ -818,7 +818,7 @@ def test_session_ids_may_start_anywhere(wire):
     wire.begin(next_outgoing_id=0xfffffffe)
     wire.attach("out", 0, True, "closest/wrap", initial_delivery_count=0xfffffffd)
     wire.attach("in", 1, False, "closest/wrap")
-    wire.credit(1, 100, next_incoming_id=None)
+    wire.credit(1, 100)
     wire.wait_credit(0)
     first = 0xfffffffe
     for number in range(6):

@@ -118,7 +118,10 @@ class Ended(AssertionError):
 
 
 class Wire:
-    """One socket. Waits have deadlines; a frame that never comes fails the test."""
+    """One socket. Waits have deadlines; a frame that never comes fails the test.
+
+    It counts on the peer using our channel and handle numbers for its own, as long as the test opens them in order.
+    """
 
     def __init__(self, router, receive_buffer=None):
         host, port = (router.host, router.port) if hasattr(router, "port") else router
@@ -130,6 +133,8 @@ class Wire:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()
         self.seen = []  # every frame read, oldest first
+        self.next_incoming = {}   # by channel: id of the transfer frame we expect next
+        self.delivery_counts = {}  # by (channel, handle of the peer): deliveries it has sent, as it counts them
 
     def __enter__(self):
         return self
@@ -178,10 +183,11 @@ class Wire:
         self.send(ATTACH, channel, **{**terms, **fields})
         return self.expect(ATTACH) if wait else None
 
-    def credit(self, handle, credit, delivery_count=0, channel=0, **fields):
-        """Grant credit on a link that we receive on."""
-        self.send(FLOW, channel, **{"next_incoming_id": 0, "incoming_window": UNLIMITED, "next_outgoing_id": 0,
-                                    "outgoing_window": UNLIMITED, "handle": handle, "delivery_count": delivery_count,
+    def credit(self, handle, credit, channel=0, **fields):
+        """Grant credit on a link that we receive on: `credit` deliveries more than have come."""
+        self.send(FLOW, channel, **{"next_incoming_id": self.next_incoming.get(channel, 0), "incoming_window": UNLIMITED,
+                                    "next_outgoing_id": 0, "outgoing_window": UNLIMITED, "handle": handle,
+                                    "delivery_count": self.delivery_counts.get((channel, handle), 0),
                                     "link_credit": credit, **fields})
 
     def transfer(self, handle, delivery_id, payload, channel=0, **fields):
@@ -219,6 +225,19 @@ class Wire:
         self.buffer += data
         return bool(data)
 
+    def _count(self, got):
+        """Keep the counters that our flow frames must tell."""
+        if got.code == BEGIN:
+            self.next_incoming[got.channel] = int(got.fields["next_outgoing_id"])
+        elif got.code == TRANSFER:
+            self.next_incoming[got.channel] = (self.next_incoming[got.channel] + 1) & 0xffffffff
+            if not got.fields.get("more"):
+                link = (got.channel, int(got.fields["handle"]))
+                self.delivery_counts[link] = (self.delivery_counts.get(link, 0) + 1) & 0xffffffff
+        elif got.code == ATTACH and got.fields["role"] is False:
+            link = (got.channel, int(got.fields["handle"]))
+            self.delivery_counts[link] = int(got.fields.get("initial_delivery_count") or 0)
+
     def read_header(self, limit=10.0):
         """Read a protocol header; b"" when the peer ended the stream instead."""
         end = time.monotonic() + seconds(limit)
@@ -242,6 +261,7 @@ class Wire:
                 if len(self.buffer) >= size:
                     got = parse(bytes(self.buffer[:size]))
                     del self.buffer[:size]
+                    self._count(got)
                     self.seen.append(got)
                     return got
             if not self._fill(end):
