@@ -1,0 +1,217 @@
+#include <router/route/fake_engine.h>
+
+static void test_incoming_start_without_destination_withholds_credit(void **state)
+{
+    (void)state;
+    struct link *tx = new_link("tx", true, new_address("M0a", DISTRIBUTION_CLOSEST));
+    incoming_start(tx);
+    assert_said("");
+}
+
+static void test_incoming_start_with_destination_gives_capacity(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    assert_said("tx: credit +10; ");
+}
+
+static void test_incoming_anonymous_start_gives_capacity(void **state)
+{
+    (void)state;
+    incoming_start(new_link("tx", true, NULL));
+    assert_said("tx: credit +10; ");
+}
+
+static void test_incoming_reachable_gives_first_credit_once(void **state)
+{
+    (void)state;
+    struct link *tx = new_link("tx", true, new_address("M0a", DISTRIBUTION_CLOSEST));
+    incoming_start(tx);
+    incoming_reachable(tx);
+    assert_said("tx: credit +10; ");
+    incoming_reachable(tx);
+    assert_said("");
+}
+
+static void test_incoming_destination_lost_releases_and_drains_then_tops_up(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    route_to(a, NULL, 0);
+    said[0] = 0;
+    comes(tx, "x", false, true, false, false);
+    assert_said("tx: drain; tx: #0 released; ");
+    comes(tx, "x", false, true, false, false);
+    assert_said("tx: #1 released; ");
+    route_to(a, &rx, 1);
+    incoming_reachable(tx);
+    assert_said("tx: drain no more; tx: credit +2; ");
+    assert_int_equal(tx->amqp.credit, 10);
+}
+
+static void test_incoming_outcome_settles_and_gives_credit_back(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 10;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "x", false, true, false, false);
+    said[0] = 0;
+    outgoing_disposition(rx, &unsettled_out[0], &state_accepted, true);
+    assert_said("tx: #0 accepted; tx: credit +1; ");
+    assert_int_equal(atomic_load(&tx->stats.accepted), 1);
+    assert_int_equal(link_load_outstanding(&rx->load), 0);
+}
+
+static void test_incoming_presettled_gives_credit_back_when_it_has_left(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    said[0] = 0;
+    comes(tx, "x", true, true, false, false);
+    assert_said(""); /* no credit there: it waits, and so does the sender's credit */
+    assert_int_equal(rx->out.queued, 1);
+    rx->amqp.credit = 1;
+    outgoing_sendable(rx);
+    assert_non_null(strstr(said, "settled; tx: credit +1; "));
+}
+
+static void test_incoming_multicast_best_outcome_wins_when_all_are_in(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_MULTICAST);
+    struct link *rx[3] = {new_link("r0", false, a), new_link("r1", false, a), new_link("r2", false, a)};
+    struct link *tx = new_link("tx", true, a);
+    for (int i = 0; i < 3; i++)
+        rx[i]->amqp.credit = 1;
+    route_to(a, rx, 3);
+    incoming_start(tx);
+    comes(tx, "x", false, true, false, false);
+    said[0] = 0;
+    outgoing_disposition(rx[0], &unsettled_out[0], &state_released, true);
+    outgoing_disposition(rx[1], &unsettled_out[1], &state_accepted, true);
+    assert_said("");
+    outgoing_lost(rx[2], &unsettled_out[2]);
+    assert_said("tx: #0 accepted; tx: credit +1; ");
+}
+
+static void test_incoming_abort_half_way_aborts_where_it_went(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 2;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "first", false, true, true, false);
+    said[0] = 0;
+    comes(tx, "", false, false, false, true);
+    assert_said("rx: abort; tx: credit +1; ");
+    assert_int_equal(rx->out.queued, 0);
+    assert_int_equal(link_load_outstanding(&rx->load), 0);
+}
+
+static void test_incoming_link_gone_half_way_aborts_where_it_went(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 2;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "first", false, true, true, false);
+    said[0] = 0;
+    tx->gone = true;
+    incoming_gone(tx);
+    assert_said("rx: abort; ");
+}
+
+static void test_incoming_garbage_is_rejected(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    said[0] = 0;
+    struct amqp_transfer t = {
+        .id = next_id++, .payload = {.data = (const uint8_t *)"garbage", .len = 7}, .first = true};
+    unsettled_in[0] = (struct amqp_delivery){.id = 0, .link = &tx->amqp};
+    incoming_transfer(tx, &t);
+    assert_said("tx: #0 rejected; tx: credit +1; ");
+}
+
+static void test_incoming_anonymous_without_address_is_rejected(void **state)
+{
+    (void)state;
+    struct link *tx = new_link("tx", true, NULL);
+    incoming_start(tx);
+    said[0] = 0;
+    comes(tx, "x", false, true, false, false);
+    assert_said("tx: #0 rejected; tx: credit +1; ");
+}
+
+static void test_incoming_streams_hold_frames_until_they_have_left(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "one", false, true, true, false);
+    comes(tx, "two", false, false, true, false);
+    assert_int_equal(held, 2);
+    rx->amqp.credit = 1;
+    outgoing_sendable(rx);
+    assert_int_equal(held, 0);
+    comes(tx, "three", false, false, false, false);
+    assert_int_equal(held, 0);
+    assert_int_equal(rx->out.queued, 0);
+}
+
+static void test_incoming_closest_takes_turns_and_passes_over_full_ones(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx[2] = {new_link("r0", false, a), new_link("r1", false, a)}, *tx = new_link("tx", true, a);
+    rx[0]->capacity = 1;
+    route_to(a, rx, 2);
+    incoming_start(tx);
+    for (int i = 0; i < 6; i++)
+        comes(tx, "x", false, true, false, false);
+    assert_int_equal(rx[0]->out.queued, 1);
+    assert_int_equal(rx[1]->out.queued, 5);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_incoming_start_without_destination_withholds_credit),
+        TEST(test_incoming_start_with_destination_gives_capacity),
+        TEST(test_incoming_anonymous_start_gives_capacity),
+        TEST(test_incoming_reachable_gives_first_credit_once),
+        TEST(test_incoming_destination_lost_releases_and_drains_then_tops_up),
+        TEST(test_incoming_outcome_settles_and_gives_credit_back),
+        TEST(test_incoming_presettled_gives_credit_back_when_it_has_left),
+        TEST(test_incoming_multicast_best_outcome_wins_when_all_are_in),
+        TEST(test_incoming_abort_half_way_aborts_where_it_went),
+        TEST(test_incoming_link_gone_half_way_aborts_where_it_went),
+        TEST(test_incoming_garbage_is_rejected),
+        TEST(test_incoming_anonymous_without_address_is_rejected),
+        TEST(test_incoming_streams_hold_frames_until_they_have_left),
+        TEST(test_incoming_closest_takes_turns_and_passes_over_full_ones),
+    };
+    return cmocka_run_group_tests(tests, play_control, NULL);
+}

@@ -1,0 +1,208 @@
+#include <router/route/fake_engine.h>
+
+static struct frame frame(const char *text, uint32_t id, bool settled)
+{
+    return (struct frame){
+        .origin = {.link = LINK_TOKEN_NONE, .delivery_id = id, .flags = settled ? ORIGIN_SETTLED : 0},
+        .first = true,
+        .settled = settled,
+        .payload = {.data = (const uint8_t *)text, .len = strlen(text)},
+    };
+}
+
+static void test_outgoing_with_credit_goes_at_once(void **state)
+{
+    (void)state;
+    struct link *rx = new_link("rx", false, NULL);
+    rx->amqp.credit = 1;
+    struct frame f = frame("hello", 0, false);
+    outgoing_deliver(rx, &f);
+    assert_said("rx: hello; ");
+    assert_int_equal(rx->out.queued, 0);
+    assert_int_equal(rx->out.unsettled, 1);
+}
+
+static void test_outgoing_without_credit_waits_in_order(void **state)
+{
+    (void)state;
+    struct link *rx = new_link("rx", false, NULL);
+    struct frame f = frame("one", 0, true), g = frame("two", 1, true);
+    outgoing_deliver(rx, &f);
+    outgoing_deliver(rx, &g);
+    assert_int_equal(rx->out.queued, 2);
+    rx->amqp.credit = 1;
+    outgoing_sendable(rx);
+    assert_said("rx: one settled; ");
+    rx->amqp.credit = 5;
+    outgoing_sendable(rx);
+    assert_said("rx: two settled; ");
+}
+
+static void test_outgoing_output_full_sends_the_rest_later(void **state)
+{
+    (void)state;
+    struct link *rx = new_link("rx", false, NULL);
+    rx->amqp.credit = 1;
+    room = 4;
+    struct frame f = frame("abcdefgh", 0, true);
+    outgoing_deliver(rx, &f);
+    assert_said("rx: abcd settled more; ");
+    assert_int_equal(rx->out.queued, 1);
+    room = SIZE_MAX;
+    outgoing_sendable(rx);
+    assert_said("rx: +efgh settled; ");
+    assert_int_equal(rx->out.queued, 0);
+}
+
+static void test_outgoing_streams_of_two_senders_do_not_mix(void **state)
+{
+    (void)state;
+    struct link *rx = new_link("rx", false, NULL);
+    rx->amqp.credit = 2;
+    struct frame a = frame("a1", 1, true), b = frame("b1", 2, true);
+    a.more = b.more = true;
+    outgoing_deliver(rx, &a);
+    outgoing_deliver(rx, &b);
+    b = frame("b2", 2, true);
+    b.first = false;
+    outgoing_deliver(rx, &b);
+    assert_said("rx: a1 settled more; ");
+    a = frame("a2", 1, true);
+    a.first = false;
+    outgoing_deliver(rx, &a);
+    assert_said("rx: +a2 settled; rx: b1 settled more; rx: +b2 settled; ");
+}
+
+static void test_outgoing_abort_of_what_waits_leaves_no_trace(void **state)
+{
+    (void)state;
+    struct link *rx = new_link("rx", false, NULL);
+    struct frame f = frame("part", 0, false);
+    f.more = true;
+    outgoing_deliver(rx, &f);
+    f = frame("", 0, false);
+    f.first = false;
+    f.aborted = true;
+    outgoing_deliver(rx, &f);
+    assert_said("");
+    assert_int_equal(rx->out.queued, 0);
+}
+
+static void test_outgoing_drain_without_messages_gives_credit_up(void **state)
+{
+    (void)state;
+    struct link *rx = new_link("rx", false, NULL);
+    rx->amqp.credit = 7;
+    rx->amqp.drain = true;
+    outgoing_sendable(rx);
+    assert_said("rx: drained; ");
+}
+
+static void test_outgoing_drain_sends_what_waits_first(void **state)
+{
+    (void)state;
+    struct link *rx = new_link("rx", false, NULL);
+    struct frame f = frame("one", 0, true);
+    outgoing_deliver(rx, &f);
+    rx->amqp.credit = 7;
+    rx->amqp.drain = true;
+    outgoing_sendable(rx);
+    assert_said("rx: one settled; rx: drained; ");
+}
+
+static void test_outgoing_receiver_that_wants_settled_gets_settled(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 1;
+    rx->amqp.snd_settle_mode = 1;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    said[0] = 0;
+    comes(tx, "x", false, true, false, false);
+    assert_non_null(strstr(said, "settled; tx: #0 accepted; tx: credit +1; "));
+}
+
+static void test_outgoing_link_gone_hands_waiting_messages_to_another(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx[2] = {new_link("r0", false, a), new_link("r1", false, a)};
+    route_to(a, rx, 2);
+    rx[1]->amqp.credit = 5;
+    struct frame f = frame("waits", 0, true);
+    outgoing_deliver(rx[0], &f);
+    rx[0]->gone = true;
+    outgoing_gone(rx[0]);
+    assert_said("r1: waits settled; ");
+    /* and so does what was under way to it from another thread */
+    f = frame("late", 1, true);
+    outgoing_deliver(rx[0], &f);
+    assert_said("r1: late settled; ");
+}
+
+static void test_outgoing_link_gone_without_another_releases(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "x", false, true, false, false);
+    route_to(a, NULL, 0);
+    said[0] = 0;
+    rx->gone = true;
+    outgoing_gone(rx);
+    assert_said("tx: #0 released; tx: credit +1; ");
+}
+
+static void test_outgoing_link_gone_with_unsettled_says_modified(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 1;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "x", false, true, false, false);
+    said[0] = 0;
+    outgoing_lost(rx, &unsettled_out[0]);
+    rx->gone = true;
+    outgoing_gone(rx);
+    assert_said("tx: #0 modified; tx: credit +1; ");
+}
+
+static void test_outgoing_modified_is_relayed_with_delivery_failed(void **state)
+{
+    (void)state;
+    /* modified(delivery-failed=false, undeliverable-here=true) */
+    static const uint8_t said_by_consumer[] = {0x00, 0x53, 0x27, 0xc0, 0x03, 0x02, 0x42, 0x41};
+    static const uint8_t wanted[] = {0x00, 0x53, 0x27, 0xc0, 0x03, 0x02, 0x41, 0x41};
+    struct amqp_state s = {.code = AMQP_MODIFIED, .raw = {.data = said_by_consumer, .len = sizeof said_by_consumer}};
+    struct relayed_state r;
+    relayed_state_init(&r, &s);
+    assert_int_equal(r.state.raw.len, sizeof wanted);
+    assert_memory_equal(r.state.raw.data, wanted, sizeof wanted);
+    relayed_state_fini(&r);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_outgoing_with_credit_goes_at_once),
+        TEST(test_outgoing_without_credit_waits_in_order),
+        TEST(test_outgoing_output_full_sends_the_rest_later),
+        TEST(test_outgoing_streams_of_two_senders_do_not_mix),
+        TEST(test_outgoing_abort_of_what_waits_leaves_no_trace),
+        TEST(test_outgoing_drain_without_messages_gives_credit_up),
+        TEST(test_outgoing_drain_sends_what_waits_first),
+        TEST(test_outgoing_receiver_that_wants_settled_gets_settled),
+        TEST(test_outgoing_link_gone_hands_waiting_messages_to_another),
+        TEST(test_outgoing_link_gone_without_another_releases),
+        TEST(test_outgoing_link_gone_with_unsettled_says_modified),
+        TEST(test_outgoing_modified_is_relayed_with_delivery_failed),
+    };
+    return cmocka_run_group_tests(tests, play_control, NULL);
+}
