@@ -40,8 +40,11 @@ static void *read_versions(void *arg)
     atomic_fetch_add(&ready, 1);
     for (unsigned turn = 0; !atomic_load(&stop); turn++) {
         const struct version *v = rcu_read(&published);
-        for (int i = 0; i < 20; i++)
+        for (int i = 0; i < 20; i++) {
             ASSERT(v->number == v->copy && v->number >= last);
+            if (i == 10 && turn % 4 == 0)
+                sched_yield(); /* time for whoever would free it too early */
+        }
         last = v->number;
         if (turn % 16 == 0) {
             rcu_sleep();
