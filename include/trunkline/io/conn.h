@@ -58,6 +58,8 @@ struct io_conn {
     uint32_t rest_len;
     uint8_t state;                  /* (read) enum io_conn_state */
     bool output_blocked;            /* the transport took no more: wait for it */
+    bool aborting;                  /* end at the end of this turn */
+    bool eof_told;                  /* the engine knows that nothing more comes */
     bool input_stopped;             /* too much output waits */
     bool input_ended;               /* the peer's stream has ended, or failed */
     char *why;                      /* what failed, or NULL */

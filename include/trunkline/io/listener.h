@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include <trunkline/base/err.h>
+#include <trunkline/io/address.h>
 #include <trunkline/io/worker.h>
 
 struct listener;
@@ -49,9 +50,5 @@ void listener_free(struct listener **l);
 void *listener_owner(const struct listener *l);
 int listener_port(const struct listener *l);          /* the real one */
 uint64_t listener_accepted(const struct listener *l); /* connections so far */
-
-/* The port of a number or service name. `amqp` (5672) and `amqps` (5671) are known even without a services file.
- *   Errors: ERR_INVALID. Thread: any. */
-enum err service_port(const char *service, uint16_t *port);
 
 #endif

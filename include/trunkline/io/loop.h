@@ -26,7 +26,8 @@
 
 struct loop;
 
-/* is_rcu_reader: the thread that runs it may use rcu_read().
+/* is_rcu_reader: the thread that runs it may use rcu_read() in callbacks.
+ *   Thread: the one that will run it; one loop for each thread.
  *   Errors: ERR_SYSTEM, no descriptors left. */
 enum err loop_new(bool is_rcu_reader, struct loop **out);
 /* Letters and timers that are left are forgotten. */
@@ -36,7 +37,7 @@ void loop_free(struct loop **l);
 void loop_run(struct loop *l);
 /* Return from loop_run() at the end of the current turn. Thread: any. */
 void loop_stop(struct loop *l);
-/* The loop that the calling thread runs; NULL: none. Thread: any. */
+/* The loop that the calling thread made, and so runs; NULL: none. Thread: any. */
 struct loop *loop_current(void);
 
 /* The time of this turn, monotonic milliseconds (same clock as clock_mono_ms()). */
@@ -81,13 +82,18 @@ void loop_watch_remove(struct loop *l, struct loop_watch *w);
 struct loop_hook;
 typedef bool loop_hook_fn(struct loop_hook *h);
 struct loop_hook {
-    struct list node;
+    struct list node; /* the loop's, as is the next */
+    struct loop *loop;
     loop_hook_fn *fn;
 };
+#define LOOP_HOOK_INIT(f)                                                                                              \
+    {                                                                                                                  \
+        .fn = (f)                                                                                                      \
+    }
 /* First those of phase GATHER (batches to other workers), then FLUSH (output to sockets); within a phase in the order
- * of adding. */
-enum loop_phase { LOOP_GATHER, LOOP_FLUSH, LOOP_PHASE_COUNT };
+ * of adding. IDLE: only once, when no event or letter has come for two seconds; the place to give memory back. */
+enum loop_phase { LOOP_GATHER, LOOP_FLUSH, LOOP_IDLE, LOOP_PHASE_COUNT };
 void loop_hook_add(struct loop *l, struct loop_hook *h, enum loop_phase phase);
-void loop_hook_remove(struct loop_hook *h);
+void loop_hook_remove(struct loop_hook *h); /* harmless when not added */
 
 #endif

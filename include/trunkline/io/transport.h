@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <trunkline/base/err.h>
+#include <trunkline/io/address.h>
 
 struct transport;
 
@@ -31,12 +32,12 @@ struct transport_security {
 
 struct transport_ops {
     const char *scheme; /* "tcp" */
-    /* Read up to `room` octets to `to`.
+    /* Read `room` octets to `to`; fewer only if there are no more now.
      *   Result: *got, more than 0, on OK.
      *   Errors: ERR_AGAIN, none now; ERR_CLOSED, the peer has ended its stream in order; ERR_SYSTEM, it failed: see
      * `why`. */
     enum err (*receive)(struct transport *t, uint8_t *to, size_t room, size_t *got);
-    /* Write from count pieces.
+    /* Write count pieces; less than all only if the rest must wait.
      *   Result: *sent, more than 0, on OK.
      *   Errors: ERR_AGAIN, ERR_SYSTEM as above. */
     enum err (*send)(struct transport *t, const struct iovec *pieces, int count, size_t *sent);
@@ -45,6 +46,9 @@ struct transport_ops {
     enum err (*shut)(struct transport *t);
     /* Events (EPOLLIN, EPOLLOUT) that it waits for, when the owner would read, and would write, or not. */
     uint32_t (*wants)(const struct transport *t, bool to_read, bool to_write);
+    /* Whether it has read octets from the descriptor that it has not given yet, so that polling would not tell of them.
+     * NULL: never. */
+    bool (*holds_input)(const struct transport *t);
     /* Text of what failed last; "" when nothing did. */
     const char *(*why)(const struct transport *t);
     /* NULL: never protected. Valid once bytes have flowed. */
@@ -69,8 +73,5 @@ struct transport {
  *   Ownership: takes fd on OK.
  *   Errors:    ERR_SYSTEM, the socket is not connected (any more). */
 enum err tcp_transport_new(int fd, struct transport **out);
-
-/* "host:port" text of a socket address, IPv6 in brackets, cut to size. Thread: any. */
-void sockaddr_text(const struct sockaddr *sa, char *out, size_t size);
 
 #endif
