@@ -43,12 +43,12 @@ def quote(value):
     return "'%s'" % (text if len(text) <= 80 else text[:77] + "...")
 
 
-def similar(name, allowed):
-    """'; did you mean ...?' if one of the allowed names is near, else ''."""
+def instead(name, allowed):
+    """'; did you mean ...? allowed: ...', the question only if one of the allowed names is near."""
     from difflib import get_close_matches  # rare, and costs more than all of the start-up
     lower = {a.lower(): a for a in allowed}
     near = get_close_matches(name.lower(), lower, 1)
-    return "; did you mean '%s'?" % lower[near[0]] if near else ""
+    return "; %sallowed: %s" % ("did you mean '%s'? " % lower[near[0]] if near else "", ", ".join(allowed))
 
 
 def boolean(value):
@@ -79,7 +79,7 @@ def enumerated(value, values):
         return values[int(value)]
     except (ValueError, TypeError, OverflowError, IndexError):
         raise Problem(None, "Invalid value for enum%s: %s" % (list(values), quote(value)),
-                      "%s is not allowed%s; allowed: %s" % (quote(value), similar(str(value), values), ", ".join(values))) from None
+                      "%s is not allowed%s" % (quote(value), instead(str(value), values))) from None
 
 
 def plain(value):
@@ -165,7 +165,7 @@ def check(entity_type, values, warn, partial=False, extra=()):
             if name not in extra:
                 allowed = [a for a, x in entity_type.own_attributes.items() if not x.read_only or x.required] + ["name"]
                 problems.append(Problem(name, "Unknown attribute '%s' for '%s'" % (name, entity_type.full),
-                                        "unknown attribute '%s'%s; allowed: %s" % (name, similar(name, allowed), ", ".join(allowed))))
+                                        "unknown attribute '%s'%s" % (name, instead(name, allowed))))
         elif value is not None:
             try:
                 converted[name] = convert(entity_type, attribute, value)

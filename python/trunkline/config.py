@@ -164,7 +164,7 @@ def unknown_section(section):
         return "section '%s' is of an old release and no longer known; %s" % (section.written, advice)
     if schema.find(section.name):
         return "section '%s' cannot be configured; allowed: %s" % (section.written, ", ".join(schema.sections()))
-    return "unknown section '%s'%s; allowed: %s" % (section.written, checks.similar(section.name, schema.sections()), ", ".join(schema.sections()))
+    return "unknown section '%s'%s" % (section.written, checks.instead(section.name, schema.sections()))
 
 
 def read_file(path):
@@ -189,7 +189,7 @@ def parse(path, data):
     if not errors:
         loader.complete()
     if loader.errors:
-        shown = sorted(loader.errors)[:reader.MAX_ERRORS]
+        shown = sorted(loader.errors, key=lambda error: error[:2])[:reader.MAX_ERRORS]
         lines = ["%s:%d:%d: %s" % (path, line, column, text) for line, column, text in shown]
         raise ConfigError(lines)
     return loader.config

@@ -89,13 +89,13 @@ class Registry:
 
     def check(self, entity, across=False):
         """Raise Duplicate if its name or identity is taken. across: the name must differ from those of both name spaces."""
+        other = self._by_identity.get(entity.identity) if entity.type.short != ADDRESS else None
+        if other:
+            raise Duplicate("identity", entity.identity, other)
         if entity.name is not None:
             other = self.names(entity).get(entity.name) or across and self.named(entity.name)
             if other:
                 raise Duplicate("name", entity.name, other)
-        other = self._by_identity.get(entity.identity) if entity.type.short != ADDRESS else None
-        if other:
-            raise Duplicate("identity", entity.identity, other)
 
     def add(self, entity, across=False):
         self.check(entity, across)

@@ -87,7 +87,7 @@ REMOVED_VALUES = {
 def refused_type(entity_type):
     """Why nothing of this type can be made in this version, or None."""
     needs = TYPES.get(entity_type.short)
-    return "%s is not yet in this version of the router" % needs if needs else None
+    return "not yet in this version of the router (%s)" % needs if needs else None
 
 
 def refused_attributes(entity_type, values):
