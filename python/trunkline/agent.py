@@ -58,7 +58,7 @@ def on_request(message, conn_id, to):
         return
     try:
         reply_to = received.properties.get("reply_to")
-        if not reply_to:
+        if not reply_to or "\0" in reply_to:
             return
         status, description, body = _answer(received, conn_id)
         answer = amqp.encode_message(reply_to, received.correlation_id, {"statusCode": amqp.Int(status), "statusDescription": description}, body)
@@ -95,8 +95,12 @@ def _answer(received, conn_id):
 def _text(properties, key):
     """A request property that must be text, or None."""
     value = properties.get(key)
-    if value is None or isinstance(value, str):
-        return None if value is None else str(value)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if "\0" in value:
+            raise Failure(BAD_REQUEST, "Property '%s' contains the character NUL" % key)
+        return str(value)
     if key in ("name", "identity") and isinstance(value, int) and not isinstance(value, bool):
         return str(int(value))
     raise Failure(BAD_REQUEST, "Property '%s' must be a string" % key)
@@ -109,22 +113,21 @@ def _request(received, conn_id):
     operation = properties.get("operation")
     if not isinstance(operation, str) or not operation:
         raise Failure(BAD_REQUEST, "No 'operation' property: Message(address=%r, properties=%r, body=%r, reply_to=%r, correlation_id=%r)" % (
-            received.properties.get("to"), _dumped(properties), _dumped(received.body), received.properties["reply_to"],
-            _dumped(received.properties.get("correlation_id"))))
+            received.properties.get("to"), _Shown(properties), _Shown(received.body), received.properties["reply_to"],
+            _Shown(received.properties.get("correlation_id"))))
     request.operation = operation.upper()
     request.type, request.name, request.identity, request.entity_type = (_text(properties, key) for key in ("type", "name", "identity", "entityType"))
     return request
 
 
-def _dumped(value):
-    """A received value for a description: plain and short."""
-    text = repr(checks.plain(value)) if not isinstance(value, (bytes, amqp.Described)) else "..."
-    return value if value is None else _Shown(text if len(text) <= 500 else text[:497] + "...")
+class _Shown:
+    """A received value whose repr() is fit for a description."""
 
+    def __init__(self, value):
+        self.value = value
 
-class _Shown(str):
     def __repr__(self):
-        return str(self)
+        return checks.shown(self.value)
 
 
 # Which operation on which entity ------------------------------------------------------------------------------------------
@@ -297,7 +300,7 @@ def _number(request, key):
             raise ValueError
         number = int(value)
     except ValueError:
-        raise Failure(BAD_REQUEST, "Property '%s' must be a number, not %s" % (key, checks.quote(checks.plain(value)))) from None
+        raise Failure(BAD_REQUEST, "Property '%s' must be a number, not %s" % (key, checks.quote(value))) from None
     if number < 0:
         raise Failure(BAD_REQUEST, "Property '%s' must not be negative" % key)
     return min(number, 1 << 31)
@@ -479,7 +482,7 @@ def _update_connection(request):
         raise Failure(BAD_REQUEST)
     if "enableProtocolTrace" in body:
         try:
-            attrs["enableProtocolTrace"] = checks.boolean(checks.plain(body["enableProtocolTrace"]))
+            attrs["enableProtocolTrace"] = checks.boolean(body["enableProtocolTrace"])
         except checks.Problem as problem:
             raise Failure(BAD_REQUEST, str(problem)) from None
     if not attrs and status is None:
@@ -536,7 +539,7 @@ def _create(request):
         if given is not None:
             values[key] = given
     if values.get("type") is None:
-        raise Failure(BAD_REQUEST, "No 'type' attribute in %s" % _dumped(values))
+        raise Failure(BAD_REQUEST, "No 'type' attribute in %s" % checks.shown(values))
     entity_type = _known_type(str(values.pop("type")))
     if "CREATE" not in entity_type.operations:
         raise _not_implemented(request, entity_type)
@@ -586,8 +589,6 @@ def _create_core(request, entity_type):
     registry = entities.registry
     try:
         values = _address_attributes(request.body)
-        if "\0" in (request.name or ""):
-            raise addresses.Invalid("A text may not contain the character NUL")
         if request.name is not None and registry.address_named(request.name):
             raise addresses.Invalid("Name conflicts with an existing entity")
         values.update(addresses.rule(values))
@@ -728,7 +729,7 @@ def _get_log(request):
     try:
         limit = int(request.properties.get("limit") or 0)
     except (TypeError, ValueError):
-        raise Failure(INTERNAL_ERROR, "ValueError: invalid literal for int() with base 10: %s" % checks.quote(checks.plain(request.properties["limit"]))) from None
+        raise Failure(INTERNAL_ERROR, "ValueError: invalid literal for int() with base 10: %s" % checks.quote(request.properties["limit"])) from None
     if limit < 0:
         raise Failure(BAD_REQUEST, "Property 'limit' must not be negative")
     return amqp.encode([list(entry) for entry in core.log_entries(min(limit, (1 << 31) - 1))])

@@ -38,8 +38,17 @@ class Problem(Exception):
         self.attribute, self.wire, self.text = attribute, wire, text
 
 
+def shown(value):
+    """Any value as part of a sentence: as Python writes it, without the names of AMQP types, not too long."""
+    try:
+        text = repr(plain(value))
+    except Problem:
+        text = repr(value)
+    return text if len(text) <= 500 else text[:497] + "..."
+
+
 def quote(value):
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else shown(value)
     return "'%s'" % (text if len(text) <= 80 else text[:77] + "...")
 
 

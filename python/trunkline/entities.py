@@ -29,7 +29,8 @@ class Entity:
     def __init__(self, entity_type, values, identity, name, place=""):
         self.type, self.identity, self.place = entity_type, identity, place
         self.named = name is not None
-        self.name = name if self.named else identity
+        # Only addresses can be without a name.
+        self.name = name if self.named or entity_type.short == ADDRESS else identity
         self.values = values
 
     def attributes(self):
