@@ -119,13 +119,17 @@ static void strip_separators(const char **at, const char **end)
         --*end;
 }
 
-/* The token that starts at *at; *at moves behind its separator, or becomes NULL after the last token. */
+/* The token that starts at *at; *at moves to the next one, or becomes NULL after the last. Between two tokens any
+ * number of separators counts as one. */
 static struct token next_token(const char **at, const char *end)
 {
     const char *start = *at, *stop = start;
     while (stop < end && !is_separator(*stop))
         stop++;
-    *at = stop == end ? NULL : stop + 1;
+    const char *next = stop;
+    while (next < end && is_separator(*next))
+        next++;
+    *at = next == end ? NULL : next;
     return (struct token){start, (size_t)(stop - start)};
 }
 

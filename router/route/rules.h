@@ -1,8 +1,8 @@
 /* rules.h -- the configured rules for addresses, and the best one for an address.
  *
  * A rule has a pattern of tokens, separated by `.` or `/`, which are the same here. `*` stands for exactly one token,
- * `#` for any number, none included; a wildcard is a whole token. `prefix: p` is the pattern `p/#`. Separators at
- * either end do not count.
+ * `#` for any number, none included; a wildcard is a whole token. `prefix: p` is the pattern `p/#`. In rules and in
+ * addresses separators at either end do not count, and several in a row are one.
  *
  * Of the rules that match, the leftmost token of the pattern in which they differ decides: literal before `*` before
  * `#`. Where a `#` can take more or fewer tokens it takes as few as can be. On entry a run of wildcards is put in one

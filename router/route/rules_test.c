@@ -92,7 +92,8 @@ static void test_rules_separators_are_equal_and_do_not_count_at_the_ends(void **
     add(&r, "./a.b/*/");
     assert_string_equal(best(r, "a/b.c"), "./a.b/*/");
     assert_string_equal(best(r, "//a.b.c."), "./a.b/*/");
-    assert_string_equal(best(r, "a//b/c"), "none");
+    assert_string_equal(best(r, "a//b./c"), "./a.b/*/");
+    assert_int_equal(add_text(&r, "other", "a...b//*", false), ERR_EXISTS);
     rules_free(&r);
 }
 
