@@ -179,6 +179,7 @@ static void on_attached(struct amqp_link *a)
         amqp_link_peer_source(a, &local);
         outgoing_init(l);
     }
+    l->name = xstrdup(amqp_link_name(a));
     l->is_dynamic = local.dynamic;
     l->is_coordinator = local.kind == AMQP_TERMINUS_COORDINATOR;
     l->refusal_by_worker = refusal_of(&local);

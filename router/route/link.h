@@ -105,6 +105,7 @@ struct link {
     struct connection *conn; /* counted */
     struct link_token token;
     /* fixed before the first letter */
+    char *name;   /* the peer's */
     char *wanted; /* address text of the local terminus; NULL: none */
     uint8_t refusal_by_worker;
     bool is_incoming; /* messages come to us on it */

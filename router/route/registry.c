@@ -358,6 +358,7 @@ static void link_release(struct link *l) ON_CONTROL
         address_unused(l->address);
     }
     connection_unref(l->conn);
+    free(l->name);
     free(l->wanted);
     free(l->dynamic_address);
     free(l);
