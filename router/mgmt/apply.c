@@ -1,0 +1,293 @@
+#include "apply.h"
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <router/mgmt/attrs.h>
+#include <router/mgmt/connection_conf.h>
+#include <router/mgmt/failure.h>
+#include <router/route/connection.h>
+#include <router/route/registry.h>
+#include <router/route/router.h>
+#include <router/route/rules.h>
+#include <stdio.h>
+#include <string.h>
+#include <trunkline/base/log.h>
+
+static struct {
+    struct loop *loop;
+    int worker_threads; /* 0: there is no router yet */
+} state;
+
+void apply_use_loop(struct loop *loop)
+{
+    state.loop = loop;
+}
+
+bool apply_has_router(void)
+{
+    return state.worker_threads > 0;
+}
+
+int apply_worker_threads(void)
+{
+    return state.worker_threads;
+}
+
+static PyObject *none_unless_raised(void) ON_CONTROL
+{
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+/* ---- log ---- */
+
+/* Frames are traced on connections that are open already, too. */
+static void trace_open_connections(bool on) ON_CONTROL
+{
+    list_for_each(n, registry_connections())
+        connection_tell(list_entry(n, struct connection, node), on ? CONNECTION_TRACE_ON : CONNECTION_TRACE_OFF);
+}
+
+static PyObject *log_update(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    (void)identity;
+    const char *name = attrs_text(a, "module");
+    struct log_setting setting = {
+        .mask = attrs_int_or(a, "mask", 0, (1 << LOG_LEVEL_COUNT) - 1, -1),
+        .include_timestamp = attrs_bool_or(a, "timestamp", -1),
+        .include_source = attrs_bool_or(a, "source", -1),
+        .output_file = attrs_text_or_null(a, "output"),
+    };
+    if (!attrs_ok(a))
+        return NULL;
+    enum log_module m;
+    if (!log_module_by_name(name, &m)) {
+        failure_raise(FAILURE_VALUE, "unknown log module '%s'", name);
+        return NULL;
+    }
+    bool traced = log_enabled(LOG_PROTOCOL, LOG_LEVEL_TRACE);
+    if (log_configure(m, &setting) != OK) {
+        failure_raise(FAILURE_CONFIGURATION, "Failed to open log file '%s'", setting.output_file);
+        return NULL;
+    }
+    bool traces = log_enabled(LOG_PROTOCOL, LOG_LEVEL_TRACE);
+    if (apply_has_router() && traces != traced)
+        trace_open_connections(traces);
+    return none_unless_raised();
+}
+
+/* ---- router ---- */
+
+static enum distribution distribution_attr(struct attrs *a, const char *name) ON_CONTROL
+{
+    enum distribution d = DISTRIBUTION_BALANCED;
+    const char *text = attrs_text(a, name);
+    if (text != NULL && !distribution_by_text(text, &d))
+        attrs_fail(a, name, "is no distribution");
+    return d;
+}
+
+static PyObject *router_create(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    (void)identity;
+    struct router_conf conf = {
+        .id = attrs_text(a, "id"),
+        .mode = ROUTER_STANDALONE,
+        .default_distribution = distribution_attr(a, "defaultDistribution"),
+        .worker_threads = (int)attrs_int(a, "workerThreads", 1, INT32_MAX),
+    };
+    const char *mode = attrs_text(a, "mode");
+    bool utc = attrs_bool(a, "timestampsInUTC");
+    const char *format = attrs_text_or_null(a, "timestampFormat");
+    if (attrs_ok(a) && strcmp(mode, "standalone") != 0)
+        attrs_fail(a, "mode", "is not 'standalone'");
+    if (!attrs_ok(a))
+        return NULL;
+    log_set_timestamp(format, utc);
+    enum err e = router_start(state.loop, &conf);
+    if (e != OK) {
+        failure_raise(FAILURE_SYSTEM, "Cannot start %d worker threads: %s", conf.worker_threads,
+                      e == ERR_SYSTEM ? strerror(errno) : err_text(e));
+        return NULL;
+    }
+    state.worker_threads = conf.worker_threads;
+    LOG(SERVER, INFO, "Container Name: %s", conf.id);
+    LOG(ROUTER, INFO, "Router started in Standalone mode");
+    LOG(ROUTER, INFO, "Version: %s", TRUNKLINE_VERSION);
+    return none_unless_raised();
+}
+
+static PyObject *policy_create(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    (void)identity;
+    uint32_t max = (uint32_t)attrs_int(a, "maxConnections", 0, INT32_MAX);
+    if (!attrs_ok(a))
+        return NULL;
+    router_limit_connections(max);
+    return none_unless_raised();
+}
+
+/* ---- address rules ---- */
+
+static PyObject *address_create(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    (void)identity;
+    const char *prefix = attrs_text_or_null(a, "prefix"), *pattern = attrs_text_or_null(a, "pattern");
+    if (attrs_ok(a) && (prefix == NULL) == (pattern == NULL))
+        attrs_fail(a, "pattern", "and prefix: one of them must be set");
+    struct rule_conf conf = {
+        .name = attrs_text_or_null(a, "name"),
+        .text = prefix != NULL ? prefix : pattern,
+        .is_prefix = prefix != NULL,
+        .distribution = distribution_attr(a, "distribution"),
+        .priority = (int8_t)attrs_int(a, "priority", PRIORITY_UNSET, 9),
+        .ingress_phase = (uint8_t)attrs_int(a, "ingressPhase", 0, 9),
+        .egress_phase = (uint8_t)attrs_int(a, "egressPhase", 0, 9),
+        .fallback = attrs_bool(a, "fallback"),
+    };
+    if (!attrs_ok(a))
+        return NULL;
+    char number[24];
+    snprintf(number, sizeof number, "%llu", (unsigned long long)registry_next_identity());
+    conf.identity = number;
+    enum err e = router_add_rule(&conf);
+    if (e == OK)
+        return PyUnicode_FromString(number);
+    if (e == ERR_EXISTS)
+        failure_raise(FAILURE_EXISTS, "Duplicate pattern '%s%s' not added to parse tree", conf.text,
+                      conf.is_prefix ? "/#" : "");
+    else if (e == ERR_LIMIT)
+        failure_raise(FAILURE_VALUE, "'%s' has more than %d tokens", conf.text, RULE_TOKENS_MAX - 1);
+    else
+        failure_raise(FAILURE_VALUE, "'%s' has no token", conf.text);
+    return NULL;
+}
+
+static PyObject *address_delete(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    (void)a;
+    if (router_remove_rule(identity) != OK)
+        failure_raise(FAILURE_NOT_FOUND, "There is no address with identity '%s'", identity);
+    return none_unless_raised();
+}
+
+/* ---- listeners and connectors ---- */
+
+static PyObject *listener_create(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    struct connection_settings *settings = connection_conf_listener(a);
+    if (settings == NULL)
+        return NULL;
+    const char *host = attrs_text(a, "host"), *port = attrs_text(a, "port");
+    char why[512] = "";
+    enum err e = router_add_listener(identity, host, port, attrs_bool(a, "named"), settings, why, sizeof why);
+    connection_settings_unref(settings);
+    if (e == ERR_EXISTS)
+        failure_raise(FAILURE_EXISTS, "There is a listener '%s' already", identity);
+    else if (e != OK)
+        failure_raise(FAILURE_SYSTEM, "Listener error on %s:%s: %s", host, port, why);
+    return none_unless_raised();
+}
+
+static PyObject *listener_delete(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    (void)a;
+    if (router_remove_listener(identity) != OK)
+        failure_raise(FAILURE_NOT_FOUND, "There is no listener '%s'", identity);
+    return none_unless_raised();
+}
+
+static PyObject *connector_create(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    struct connection_settings *settings = connection_conf_connector(a);
+    if (settings == NULL)
+        return NULL;
+    enum err e = router_add_connector(identity, attrs_text(a, "host"), attrs_text(a, "port"), settings);
+    connection_settings_unref(settings);
+    if (e != OK)
+        failure_raise(FAILURE_EXISTS, "There is a connector '%s' already", identity);
+    return none_unless_raised();
+}
+
+static PyObject *connector_delete(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    (void)a;
+    if (router_remove_connector(identity) != OK)
+        failure_raise(FAILURE_NOT_FOUND, "There is no connector '%s'", identity);
+    return none_unless_raised();
+}
+
+/* ---- connections ---- */
+
+static PyObject *connection_update(const char *identity, struct attrs *a)
+{
+    assert_on_control();
+    uint32_t bits = 0;
+    if (attrs_has(a, "adminStatus")) {
+        const char *status = attrs_text(a, "adminStatus");
+        if (status != NULL && strcmp(status, "deleted") != 0)
+            attrs_fail(a, "adminStatus", "is not 'deleted'");
+        bits |= CONNECTION_CLOSE;
+    }
+    if (attrs_has(a, "enableProtocolTrace"))
+        bits |= attrs_bool(a, "enableProtocolTrace") ? CONNECTION_TRACE_ON : CONNECTION_TRACE_OFF;
+    if (!attrs_ok(a))
+        return NULL;
+    struct connection *c = connection_conf_find(identity);
+    if (c == NULL) {
+        failure_raise(FAILURE_NOT_FOUND, "There is no connection with identity '%s'", identity);
+        return NULL;
+    }
+    c->closing = c->closing || (bits & CONNECTION_CLOSE);
+    if (bits != 0)
+        connection_tell(c, bits);
+    return none_unless_raised();
+}
+
+/* ---- all ---- */
+
+struct action {
+    const char *kind, *op;
+    PyObject *(*run)(const char *identity, struct attrs *a);
+    bool needs_router;
+};
+
+static const struct action actions[] = {
+    {"log", "update", log_update, false},
+    {"router", "create", router_create, false},
+    {"policy", "create", policy_create, true},
+    {"address", "create", address_create, true},
+    {"address", "delete", address_delete, true},
+    {"listener", "create", listener_create, true},
+    {"listener", "delete", listener_delete, true},
+    {"connector", "create", connector_create, true},
+    {"connector", "delete", connector_delete, true},
+    {"connection", "update", connection_update, true},
+};
+
+PyObject *apply(const char *kind, const char *op, const char *identity, PyObject *dict)
+{
+    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
+        const struct action *action = &actions[i];
+        if (strcmp(action->kind, kind) != 0 || strcmp(action->op, op) != 0)
+            continue;
+        if (action->needs_router && !apply_has_router()) {
+            failure_raise(FAILURE_PYTHON, "%s %s before the router is created", op, kind);
+            return NULL;
+        }
+        struct attrs a = {.dict = dict, .kind = kind};
+        return action->run(identity, &a);
+    }
+    failure_raise(FAILURE_PYTHON, "there is no way to %s %s", op, kind);
+    return NULL;
+}
