@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 
+from support.programs import Program
 from support.router import Config, Router
 
 
@@ -45,3 +46,18 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for router in getattr(item, "trunkline_routers", []):
             report.sections.append(("log of %s" % router.name, router.tail()))
+
+
+@pytest.fixture
+def start_program(tmp_path):
+    """start_program(command..., environment=None): a Program that is ended after the test."""
+    programs = []
+
+    def start(*command, environment=None):
+        name = "program%d-%s" % (len(programs), str(command[0]).rsplit("/", 1)[-1])
+        programs.append(Program(command, tmp_path, name, environment))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.end()

@@ -213,6 +213,15 @@ class Router:
             return re.search(pattern, self.log(), re.M)
         return wait_until(seen, limit, "a line like '%s' in the log of %s" % (pattern, self.name))
 
+    def wait_receivers(self, address, count=1, limit=10.0):
+        """Wait until the log has told of that many receivers that attached to an address (management.md 8.4)."""
+        line = re.compile(r"Link attached: dir=out source=\{%s[ }]" % re.escape(address))
+
+        def attached():
+            self.assert_running()
+            return len(line.findall(self.log())) >= count
+        wait_until(attached, limit, lambda: "%d receivers on %s; the log ends:\n%s" % (count, address, self.tail()))
+
     def tail(self, lines=40):
         return "\n".join(self.log().splitlines()[-lines:])
 

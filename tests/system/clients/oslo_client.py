@@ -1,0 +1,78 @@
+#!/usr/bin/python3
+"""Remote calls on oslo.messaging's AMQP 1.0 driver (OpenStack's, on pyngus and proton): two servers, one client.
+
+usage: oslo_client.py HOST PORT [COUNT]; prints one line of JSON: what each way of calling came to.
+"""
+import json
+import sys
+import threading
+import time
+
+import oslo_messaging
+from oslo_config import cfg
+
+TOPIC = "numbers"
+
+
+class Endpoint:
+    """What the servers offer."""
+
+    def __init__(self, name):
+        self.name, self.heard, self.lock = name, [], threading.Lock()
+
+    def double(self, ctxt, number):
+        return {"server": self.name, "result": 2 * number}
+
+    def fail(self, ctxt):
+        raise ValueError("no such number")
+
+    def note(self, ctxt, text):
+        with self.lock:
+            self.heard.append(text)
+
+
+def connect(host, port):
+    return oslo_messaging.get_rpc_transport(cfg.CONF, url="amqp://%s:%s/" % (host, port))
+
+
+def wait_until(condition, limit=20):
+    end = time.monotonic() + limit
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def serve(host, port, name):
+    endpoint = Endpoint(name)
+    server = oslo_messaging.get_rpc_server(connect(host, port), oslo_messaging.Target(topic=TOPIC, server=name), [endpoint],
+                                           executor="threading")
+    server.start()
+    return endpoint, server
+
+
+def main():
+    host, port = sys.argv[1:3]
+    cfg.CONF([], project="trunkline-tests")
+    count = int(sys.argv[3]) if len(sys.argv) > 3 else 20
+    endpoints, servers = zip(*(serve(host, port, name) for name in ("one", "two")))
+    client = oslo_messaging.get_rpc_client(connect(host, port), oslo_messaging.Target(topic=TOPIC), timeout=20)
+    answers = [client.call({}, "double", number=number) for number in range(count)]
+    result = {"calls": [answer["result"] for answer in answers] == [2 * number for number in range(count)],
+              "servers": sorted({answer["server"] for answer in answers}),
+              "to_two": {client.prepare(server="two").call({}, "double", number=1)["server"] for _ in range(5)} == {"two"}}
+    try:
+        client.call({}, "fail")
+        result["error"] = None
+    except oslo_messaging.RemoteError as e:
+        result["error"] = e.exc_type
+    client.prepare(server="one").cast({}, "note", text="cast")
+    client.prepare(fanout=True).cast({}, "note", text="fanout")
+    wait_until(lambda: len(endpoints[0].heard) >= 2 and len(endpoints[1].heard) >= 1)
+    result["heard"] = [sorted(endpoint.heard) for endpoint in endpoints]
+    print(json.dumps(result), flush=True)
+    for server in servers:
+        server.stop()
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+"""Scenarios on python3-uamqp (the C library azure-uamqp-c, a codec of its own).
+
+It connects by TLS alone, so PORT is one of a TLS relay.
+
+usage: uamqp_client.py SCENARIO HOST PORT CERTIFICATE ADDRESS [COUNT]; prints one line of JSON.
+"""
+import json
+import sys
+import threading
+
+import uamqp
+from uamqp import authentication, constants
+
+
+def send(url, auth, bodies):
+    client = uamqp.SendClient(url, auth=auth())
+    client.queue_message(*[uamqp.Message(body) for body in bodies])
+    states = client.send_all_messages()
+    return sum(state == constants.MessageState.SendComplete for state in states)
+
+
+def exchange(url, auth, count):
+    """Send COUNT messages to ourselves; the receiver has a connection and a thread of its own."""
+    received = []
+    receiver = uamqp.ReceiveClient(url, auth=auth(), timeout=30000, prefetch=100)
+
+    def receive():
+        while len(received) < count:
+            for message in receiver.receive_message_batch(max_batch_size=100, timeout=5000):
+                received.append(int(b"".join(message.get_data())))
+                message.accept()
+        receiver.close()
+
+    thread = threading.Thread(target=receive, daemon=True)
+    thread.start()
+    sent = send(url, auth, [b"%d" % number for number in range(count)])
+    thread.join(50)
+    return {"sent": sent, "received": len(received), "ordered": received == sorted(received)}
+
+
+def large(url, auth, count):
+    got = []
+    receiver = uamqp.ReceiveClient(url, auth=auth(), timeout=30000, prefetch=1)
+
+    def receive():
+        for message in receiver.receive_message_batch(max_batch_size=1, timeout=30000):
+            got.append(b"".join(message.get_data()))
+            message.accept()
+        receiver.close()
+
+    thread = threading.Thread(target=receive, daemon=True)
+    thread.start()
+    body = b"abcdefg" * (count // 7)
+    sent = send(url, auth, [body])
+    thread.join(50)
+    return {"sent": sent, "same": got == [body]}
+
+
+def main():
+    scenario, host, port, certificate, address = sys.argv[1:6]
+    count = int(sys.argv[6]) if len(sys.argv) > 6 else 1
+
+    def auth():
+        return authentication.SASLAnonymous(host, port=int(port), verify=certificate)
+
+    url = "amqps://%s:%s/%s" % (host, port, address)
+    print(json.dumps({"exchange": exchange, "large": large}[scenario](url, auth, count)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
