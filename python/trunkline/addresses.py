@@ -1,6 +1,7 @@
 """Rules for addresses, router.config.address: normal form of prefixes and patterns, and what a rule may say (management.md 4.5)."""
 
 MAX_PRIORITY = 9
+MAX_TOKENS = 255  # of router/route/rules.h, which adds the '#' of a prefix
 
 
 class Invalid(Exception):
@@ -8,8 +9,9 @@ class Invalid(Exception):
 
 
 def tokens(text):
-    """Words of an address: separated by . or /, which mean the same; empty ones do not count."""
-    return [token for token in text.replace(".", "/").split("/") if token]
+    """Words of an address: separated by . or /, which mean the same; at either end they do not count."""
+    text = text.replace(".", "/").strip("/")
+    return text.split("/") if text else []
 
 
 def normal(words):
@@ -32,6 +34,8 @@ def _words(name, value):
     words = tokens(value)
     if not words:
         raise Invalid("%s invalid - no tokens" % name)
+    if len(words) > MAX_TOKENS:
+        raise Invalid("%s invalid - more than %d tokens" % (name, MAX_TOKENS))
     return words
 
 

@@ -75,8 +75,8 @@ policy   op 'create', once. identity 'policy/None'.
 address  op 'create' -> str: the new identity, a decimal number from the counter that links and addresses share; `identity` is '' on create.
          op 'delete' with that identity.
          name str or None  prefix str or None, pattern str or None (as configured, exactly one is set)
-         match list[str]: the tokens to match, normalised: prefix 'a.b' is ['a', 'b', '#']; '*' is one token, '#' zero or more; empty tokens ('a//b') are
-         dropped, as they must be in the addresses compared with it. Unique over all addresses: Python checks.
+         match list[str]: the tokens to match, normalised as router/route/rules.h says: prefix 'a.b' is ['a', 'b', '#']. Unique over all addresses: Python
+         has checked, so rules_with() does not fail.
          distribution 'multicast'|'closest'|'balanced'|'unavailable'  ingressPhase, egressPhase int 0..9  priority int -1..9 (-1: none)  fallback bool
          Addresses in use are treated by the new rule from their next attach on, as is documented; not retroactively.
 listener op 'create', 'delete'. identity as in management.md 1.3, e.g. 'listener/0.0.0.0:amqp'.
