@@ -252,14 +252,14 @@ static enum err skip_content(struct amqp_reader *r, uint8_t code)
 enum err amqp_skip(struct amqp_reader *r)
 {
     struct amqp_reader copy = *r;
-    /* A described value is two values more; their descriptors may be described again. */
-    unsigned depth = 0;
+    /* A described value is two values more; their descriptors may be described again. Values that are still to come
+     * count the descriptors we are in. */
     for (size_t pending = 1; pending; pending--) {
         if (copy.at == copy.end)
             return ERR_TRUNCATED;
         uint8_t code = *copy.at++;
         if (code == AMQP_CODE_DESCRIBED) {
-            if (++depth > AMQP_DEPTH_MAX)
+            if (pending > AMQP_DEPTH_MAX)
                 return ERR_INVALID;
             pending += 2;
             continue;
