@@ -1,13 +1,12 @@
 /* conn.h -- one AMQP 1.0 connection as a container sees it: bytes in, events out. No sockets, no clock, no thread.
  *
- * Two parts make it. *Endpoint* frames (protocol headers, SASL, open, begin, attach, detach, end, close) go through Proton, hidden in
- * lib/amqp/endpoint. *Flow* frames (transfer, flow, disposition, the empty heartbeat) are ours: session windows, delivery
- * ids, credit, unsettled maps, settlement, idle time-outs, splitting by frame size. Begin and attach are peeked at both ways for channels,
- * handles, windows and initial counts.
+ * Two parts make it. Proton, hidden in lib/amqp/endpoint, opens the connection: protocol headers, SASL, both Opens. Then it is
+ * freed, and all that follows is ours: sessions, links, the flow of messages, close, idle time-outs, splitting by frame size.
+ * docs/decisions/amqp-endpoints.md says why the line is there.
  *
- *   input:  framer -> flow frame -> session/link state -> event
- *                  -> endpoint frame -> Proton -> endpoint event -> event
- *   output: Proton's whole frames and ours join one queue in the order in which they were made
+ *   input:  until both Opens are exchanged: header or frame -> Proton -> event
+ *           afterwards: frame -> session, link, delivery -> event
+ *   output: frames join one queue in the order in which they were made; dispositions and credit wait for amqp_conn_flush()
  *
  * States of a connection:
  *   start -> opened (peer's Open is in; we answer or close) -> open -> closing (our Close is queued) -> closed
@@ -15,10 +14,13 @@
  *
  * Invariants
  *   C1  Every link that got `attached` gets exactly one `gone`, the last event about it.
- *   C2  Every unsettled outgoing delivery ends with exactly one `disposition` that is settled, or one `lost`.
+ *   C2  Every unsettled outgoing delivery ends with exactly one `disposition` that is settled, or one `lost`, unless the owner itself ends
+ *       it by amqp_link_abort() or amqp_delivery_settle().
  *   C3  What a peer sends grows memory only within the limits of struct amqp_conn_conf and the credit and windows we gave.
- *   C4  Events are never delivered from within a call of the owner other than amqp_conn_input, _tick, _eof and _written.
- *       (_close, _detach and _send only change state; what follows from them is told in the next of those.)
+ *   C4  Events, but for `dirty`, are never delivered from within a call of the owner other than amqp_conn_input, _tick, _eof, _written and
+ *       _fini. (_close, _detach and _send only change state; what follows from them is told in the next of those. Whatever
+ *       needs telling also makes the connection dirty.) `lost`, `gone` and `closed` come after the frame that caused them has been handled,
+ *       so an event's handler may detach, end or close anything.
  *
  * Thread: the connection's owner, for all functions.
  */
@@ -39,6 +41,7 @@ struct amqp_conn;
 struct amqp_session;
 struct amqp_link;
 struct amqp_endpoint; /* Proton's side, lib/amqp/endpoint.h */
+struct amqp_link_priv;
 
 /* An error condition (AMQP 1.0 part 2.8.14, Error). Strings are borrowed for the call. */
 struct amqp_error {
@@ -69,14 +72,15 @@ static inline bool amqp_state_is_terminal(enum amqp_state_code c)
     return c >= AMQP_ACCEPTED && c <= AMQP_MODIFIED;
 }
 
-/* An unsettled delivery in a session's map. Pointers are good until the next call about that session. */
+/* An unsettled delivery in a session's map. Entries do not move: a pointer is good until the delivery is settled, forgotten or lost. */
 struct amqp_delivery {
     uint32_t id; /* delivery-id, unique in the session and direction */
     uint32_t started; /* low 32 bits of the owner's milliseconds when its first frame came or went */
     struct amqp_link *link;
     uint8_t state; /* enum amqp_state_code: the last known */
-    bool local_settled, remote_settled;
+    bool remote_settled;
     bool complete; /* its last frame has come or gone */
+    bool tracked;  /* incoming: amqp_delivery_track() was called, so only the owner removes it */
     uint64_t token[2]; /* the owner's: where it came from, or who has it */
 };
 
@@ -85,7 +89,8 @@ struct amqp_transfer;
 
 /* What the owner provides; all run on the owner's thread. */
 struct amqp_handler {
-    /* The peer's Open is in (SASL, if any, is done): look at amqp_conn_peer(), then amqp_conn_open() or amqp_conn_close(). */
+    /* The peer's Open is in (SASL, if any, is done): look at amqp_conn_peer(), then, now or later, amqp_conn_open() or amqp_conn_close().
+     * Until then a server takes no more input; who answers later calls amqp_conn_input() again with what is left. */
     void (*opened)(struct amqp_conn *c);
     /* Nothing more will happen. error: the peer's Close, our own, or what went wrong (NULL: an orderly close without error).
      * by_peer: the peer began it. */
@@ -98,7 +103,8 @@ struct amqp_handler {
     /* lk is attached from the other side: look at it with amqp_link_*, then (now or later) amqp_link_accept() or amqp_link_refuse().
      * For links of our own (amqp_link_attach) it says that the answer has come; a refusal is followed by `detached`. */
     void (*attached)(struct amqp_link *lk);
-    /* The peer has detached: answer with amqp_link_detach() unless that was done. */
+    /* The peer has detached: answer with amqp_link_detach() unless that was done. Also when the peer broke a rule of the link and the engine
+     * has detached it: answering does no harm then. Comes at most once for a link. Strings are good for the call. */
     void (*detached)(struct amqp_link *lk, bool closed, const struct amqp_error *error);
     /* The link is no more (detached both ways, or its session or connection ended): free it. */
     void (*gone)(struct amqp_link *lk);
@@ -113,7 +119,8 @@ struct amqp_handler {
     void (*disposition)(struct amqp_delivery *d, const struct amqp_state *state, bool settled);
     /* Incoming unsettled delivery: the sender has settled it; the owner need not say anything more about it. */
     void (*peer_settled)(struct amqp_delivery *d, const struct amqp_state *state);
-    /* Outgoing unsettled delivery: its link has ended before an outcome came. Comes before `gone` of its link. */
+    /* Outgoing unsettled delivery: its link has ended before an outcome came. Comes before `gone` of its link. d->complete is unset for one whose
+     * last frame was not sent. */
     void (*lost)(struct amqp_delivery *d);
 };
 
@@ -124,7 +131,9 @@ struct amqp_transfer {
     struct slice tag;     /* first frame only */
     struct amqp_state state;
     struct slice payload; /* buf is the input buffer: buffer_ref() to keep it */
-    struct amqp_delivery *delivery; /* NULL when presettled; see amqp_delivery_track() */
+    struct amqp_delivery *delivery; /* NULL when presettled, or settled by us meanwhile; see amqp_delivery_track() */
+    /* settled: as known by now, on this frame or an earlier one. more is unset when aborted is set. An aborted delivery is
+     * forgotten by the engine; one that the peer settles before its last frame is, after that frame. */
     bool first, settled, more, aborted;
 };
 
@@ -145,8 +154,9 @@ struct amqp_conn_conf {
     const char *hostname;       /* Open's hostname; NULL: absent */
     uint32_t max_frame_size;    /* ours, at least 512 */
     uint16_t channel_max;       /* highest channel number the peer may use: sessions - 1 */
-    uint32_t max_links;         /* links in all sessions together; beyond: detach amqp:resource-limit-exceeded */
-    uint32_t session_window;    /* transfer frames the peer may have in flight in a session before we release them */
+    uint32_t max_links;         /* links in all sessions together; beyond: detach amqp:resource-limit-exceeded. Also announced as handle-max
+                                   (less 1). 0: no limit */
+    uint32_t session_window;    /* transfer frames the peer may have in flight in a session before we release them; at least 1 */
     uint32_t idle_timeout_ms;   /* we give up after so long a silence; half of it is announced; 0: never */
     size_t output_limit;        /* octets queued to be written, above which links are not sendable; 0: a default */
     /* SASL (AMQP 1.0 part 5.3) */
@@ -163,14 +173,14 @@ struct amqp_conn_conf {
     uint32_t first_delivery_id, first_transfer_id;
 };
 
-/* Embedded in the owner's connection. Members are the engine's unless marked (read). */
+/* Embedded in the owner's connection; zero before amqp_conn_init(). Members are the engine's unless marked. */
 struct amqp_conn {
     const struct amqp_handler *handler;
-    struct amqp_endpoint *endpoint;
+    struct amqp_endpoint *endpoint; /* NULL once both Opens are exchanged */
     struct amqp_conn_priv *priv; /* framer, output queue, channel maps, limits */
     bool trace;                  /* owner may set: log each frame under PROTOCOL at trace */
     uint64_t id;                 /* owner sets: the [C<id>] of the log */
-    mono_ms now;                 /* owner sets before each input, tick or flush */
+    mono_ms now;                 /* owner sets before init, input, written and flush; tick sets it */
 };
 
 struct amqp_conn_peer {
@@ -219,8 +229,10 @@ void amqp_conn_open(struct amqp_conn *c);
 /* Close, with an error or without (NULL); sends Open before it if that was not sent. */
 void amqp_conn_close(struct amqp_conn *c, const struct amqp_error *error);
 
-/* Sessions of peers are answered by the engine. This begins one of ours. Errors: ERR_LIMIT, the peer allows no more. */
+/* Sessions of peers are answered by the engine. This begins one of ours, good until `gone` of its last link after it or the connection has ended.
+ * Errors: ERR_AGAIN, before both Opens. ERR_LIMIT, the peer allows no more. ERR_CLOSED. */
 enum err amqp_session_begin(struct amqp_conn *c, struct amqp_session **out);
+/* End it; its links are told `lost` and `gone` in the next event. */
 void amqp_session_end(struct amqp_session *s, const struct amqp_error *error);
 
 /* ---- links ---- */
@@ -232,13 +244,14 @@ enum amqp_link_flags {
     AMQP_LINK_DETACHED_REMOTE = 8,
     AMQP_LINK_WAITING = 16, /* outgoing: wants `sendable` */
     AMQP_LINK_DIRTY = 32,   /* incoming: a flow is to be sent at flush */
+    /* further ones are the engine's own */
 };
 
 /* Embedded in the owner's link. Members are the engine's unless marked (read). */
 struct amqp_link {
     struct amqp_session *session;
     struct amqp_conn *conn;     /* (read) */
-    void *endpoint;             /* Proton's link */
+    struct amqp_link_priv *priv; /* names, termini, limits */
     struct list node;           /* in the session's, waiting or dirty list */
     uint32_t local_handle, remote_handle;
     uint32_t delivery_count;
@@ -261,7 +274,9 @@ struct amqp_attach {
     const char *source_capability, *target_capability; /* one bare symbol each, or NULL */
     uint8_t snd_settle_mode;
 };
-/* Errors: ERR_CLOSED, the session or connection is ending. */
+/* Attach; lk is the owner's, zero or used before, and taken on OK only. Credit granted before the answer goes out with it.
+ * Errors: ERR_CLOSED, the session or connection is ending. ERR_EXISTS, the session has a link of this name and direction. ERR_LIMIT, the peer's
+ * handle-max or max-frame-size does not allow it. ERR_INVALID, the name is too long. */
 enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const struct amqp_attach *a);
 
 const char *amqp_link_name(const struct amqp_link *lk); /* good until gone */
@@ -279,9 +294,9 @@ void amqp_link_detach(struct amqp_link *lk, bool closed, const struct amqp_error
 
 /* ---- receiving ---- */
 
-/* Give the peer n more credits, or take drain back. Sent as one flow for each link at flush. */
+/* Give the peer n more credits. Sent as one flow for each link at flush. */
 void amqp_link_grant(struct amqp_link *lk, uint32_t n);
-/* Ask the peer to use its credit now or give it up. */
+/* Ask the peer to use its credit now or give it up; `drained` tells when, and drain is over then. */
 void amqp_link_drain(struct amqp_link *lk);
 void amqp_link_stop_drain(struct amqp_link *lk);
 /* Frames of the session window are given back by the engine at once, unless the owner holds the frame of the transfer it is being told of:
@@ -293,11 +308,11 @@ struct amqp_delivery *amqp_delivery_track(struct amqp_link *lk, struct amqp_tran
 /* The entry of an incoming delivery; NULL: settled or unknown. */
 struct amqp_delivery *amqp_link_delivery(struct amqp_link *lk, uint32_t id);
 /* Settle incoming deliveries first..last (serial numbers) of this link with the state (NULL: none): one disposition where ids adjoin, at
- * flush. Deliveries the peer has settled already, or that are unknown, are skipped. */
+ * flush (states with fields: at once). Deliveries that are unknown are skipped; those the peer has settled are forgotten without a word. */
 void amqp_link_settle(struct amqp_link *lk, uint32_t first, uint32_t last, const struct amqp_state *state);
 /* Say a state without settling. */
 void amqp_link_update(struct amqp_link *lk, uint32_t id, const struct amqp_state *state);
-/* Remove an entry without a word. */
+/* Remove an entry without a word: one that is tracked, or that the owner does not care for. */
 void amqp_link_forget(struct amqp_link *lk, uint32_t id);
 
 /* ---- sending ---- */
@@ -312,20 +327,21 @@ struct amqp_send {
     bool more; /* more payload of this delivery will follow in another call */
 };
 
-/* Deliveries that could be started now; 0 when credit, window or output queue say no. */
-uint32_t amqp_link_sendable(const struct amqp_link *lk);
+/* Deliveries that could be started now; 0 when credit, window or output queue say no, and then `sendable` tells when that has changed. */
+uint32_t amqp_link_sendable(struct amqp_link *lk);
 /* Start a delivery, or continue the one in progress (parts and more count then). Split by the peer's max-frame-size.
  *   Result: *sent: octets of the parts that were queued, from the start. *d (may be NULL): on the first call of an unsettled delivery its
  *           entry, whose token the caller fills in.
  *   Errors: ERR_AGAIN: not all could be queued; call again with the rest after `sendable`. If *sent is 0 and the link is not in_delivery
- *           nothing was started. ERR_CLOSED: the link is detached.
+ *           nothing was started, and *d is not set. ERR_CLOSED: the link is detached, or not yet attached both ways.
  */
 enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t *sent, struct amqp_delivery **d);
-/* Abort the delivery in progress (AMQP 1.0 part 2.7.5, aborted). */
+/* Abort the delivery in progress (AMQP 1.0 part 2.7.5, aborted). Its entry is forgotten. Without session window the frame goes out later;
+ * until then the link stays in_delivery and takes no other. */
 void amqp_link_abort(struct amqp_link *lk);
 /* There is nothing to send: a drained link uses up its credit (AMQP 1.0 part 2.6.7, Flow Control). */
 void amqp_link_drained(struct amqp_link *lk);
-/* Settle an outgoing delivery of our own accord (the receiver said a state without settling). */
+/* Settle an outgoing delivery of our own accord (the receiver said a state without settling). The entry is gone after it. */
 void amqp_delivery_settle(struct amqp_delivery *d);
 /* Unsettled outgoing deliveries of this link. */
 uint32_t amqp_link_unsettled(const struct amqp_link *lk);

@@ -1,0 +1,20 @@
+/* trace.h -- frames as lines of the log, PROTOCOL at trace, for connections whose owner asked for it. */
+#ifndef TRUNKLINE_AMQP_TRACE_H
+#define TRUNKLINE_AMQP_TRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <trunkline/amqp/conn.h>
+
+/* One frame, or of a transfer whose payload lies elsewhere its head. */
+void amqp_trace_frame(const struct amqp_conn *c, bool outgoing, const uint8_t *frame, size_t n);
+static inline void amqp_trace(const struct amqp_conn *c, bool outgoing, const uint8_t *frame, size_t n)
+{
+    if (__builtin_expect(c->trace, 0))
+        amqp_trace_frame(c, outgoing, frame, n);
+}
+/* Octets that hold protocol headers and frames one after another. */
+void amqp_trace_stream(const struct amqp_conn *c, bool outgoing, const uint8_t *octets, size_t n);
+
+#endif
