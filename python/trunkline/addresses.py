@@ -1,7 +1,7 @@
 """Rules for addresses, router.config.address: normal form of prefixes and patterns, and what a rule may say (management.md 4.5)."""
 
 MAX_PRIORITY = 9
-MAX_TOKENS = 255  # of router/route/rules.h, which adds the '#' of a prefix
+MAX_TOKENS = 255  # router/route/rules.h allows one more, the '#' of a prefix
 
 
 class Invalid(Exception):
@@ -9,9 +9,8 @@ class Invalid(Exception):
 
 
 def tokens(text):
-    """Words of an address: separated by . or /, which mean the same; at either end they do not count."""
-    text = text.replace(".", "/").strip("/")
-    return text.split("/") if text else []
+    """Words of an address: separated by . or /, which mean the same; several in a row are one, at either end they do not count."""
+    return [word for word in text.replace(".", "/").split("/") if word]
 
 
 def normal(words):

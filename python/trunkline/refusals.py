@@ -49,8 +49,10 @@ ATTRIBUTES = (
 
 # Accepted, but said in the log: the attribute changes nothing. What the reference itself calls without effect is not listed.
 NO_EFFECT = (
-    ("router", "debugDumpFile", "there are no memory pools to report on"),
-    ("listener", "trustedCertsFile", "use caCertFile of an sslProfile"),
+    ("router", "debugDumpFile", bool, "there are no memory pools to report on"),
+    ("listener", "trustedCertsFile", bool, "use caCertFile of an sslProfile"),
+    ("listener", "messageLoggingComponents", lambda v: v != "none", "messages are not logged in this version of the router"),
+    ("connector", "messageLoggingComponents", lambda v: v != "none", "messages are not logged in this version of the router"),
 )
 
 # Sections that Qpid Dispatch 1.19 refuses too (management.md 13.1), and what to write instead.
@@ -105,4 +107,4 @@ def refused_attributes(entity_type, values):
 def without_effect(entity_type, values):
     """Sentences for the log about values that are accepted and change nothing."""
     return ["Attribute '%s' of entity '%s' has no effect: %s" % (attribute, short, why)
-            for short, attribute, why in NO_EFFECT if short == entity_type.short and values.get(attribute) is not None]
+            for short, attribute, useless, why in NO_EFFECT if short == entity_type.short and values.get(attribute) is not None and useless(values[attribute])]
