@@ -107,6 +107,11 @@ def build_preset(preset):
     return stage
 
 
+def show_run(arguments):
+    """The README's other command, as a newcomer runs it, but for the port."""
+    return as_check(execute(["scripts/run", "--once", "--port", "0"] + arguments))
+
+
 def sources():
     for folder in SOURCE_FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.[ch]")):
@@ -162,6 +167,7 @@ STAGES = [
     ("unit", ["release"], "unit tests (ctest)", ctest("release", "-LE", "fuzz")),
     ("python", ["release"], "tests of what is written in Python", pytest("python", "release", python_test_folders())),
     ("system", ["release"], "system tests: real daemons, clients of others", pytest("system", "release", SYSTEM)),
+    ("run", ["release"], "scripts/run shows messages going through a router", show_run),
     ("clang", [], "build with clang: thread-safety analysis, warnings are errors", build_preset("clang")),
     ("asan", [], "build with AddressSanitizer and UndefinedBehaviorSanitizer", build_preset("asan")),
     ("asan-unit", ["asan"], "unit tests under them", ctest("asan", "-LE", "fuzz")),
