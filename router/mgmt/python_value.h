@@ -23,6 +23,6 @@ struct slice python_value_encode(PyObject *value) ON_CONTROL;
 PyObject *python_value_properties(struct slice map) ON_CONTROL;
 
 /* str of octets that may not be UTF-8. New reference. */
-PyObject *python_value_text(const char *s, size_t n) ON_CONTROL;
+PyObject *python_value_text(const char *s, size_t n);
 
 #endif
