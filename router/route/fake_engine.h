@@ -70,7 +70,7 @@ static const char *state_name(const struct amqp_state *s)
     }
 }
 
-uint32_t amqp_link_sendable(const struct amqp_link *lk)
+uint32_t amqp_link_sendable(struct amqp_link *lk)
 {
     return room ? lk->credit : 0;
 }
