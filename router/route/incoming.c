@@ -28,7 +28,7 @@ struct copies {
 struct copy_count {
     uint32_t waiting;
     uint32_t best; /* enum amqp_state_code with the highest rank so far */
-    uint64_t copies;
+    uint64_t unused;
 };
 
 static struct assembly *assembly_add(struct assembly *a, const struct slice *s)
@@ -58,7 +58,8 @@ static void assembly_drop(struct link *l)
 /* n deliveries are no longer in hand. */
 static void give_back(struct link *l, uint32_t n)
 {
-    l->in.in_hand -= n < l->in.in_hand ? n : l->in.in_hand;
+    n = n < l->in.in_hand ? n : l->in.in_hand;
+    l->in.in_hand -= n;
     link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
     if (!l->in.dry)
         amqp_link_grant(&l->amqp, n);
@@ -197,11 +198,12 @@ static void give_back_frames(struct link *l, const struct answer *a)
         amqp_link_release_frames(&l->amqp, a->frames);
         return;
     }
-    /* A frame of the window is free when every copy of it has left. */
-    uint32_t copies = l->in.copies ? l->in.copies->count : 1;
-    l->in.copy_frames += a->frames;
-    amqp_link_release_frames(&l->amqp, l->in.copy_frames / copies);
-    l->in.copy_frames %= copies;
+    /* Each copy of a frame is worth its share of it. Rounded up, so that a window never shrinks; the engine gives back
+     * no more than is held. */
+    uint64_t copies = a->flags >> ORIGIN_COPIES_SHIFT, whole = UINT64_C(1) << 40;
+    l->in.copy_frames += a->frames * ((whole + copies - 1) / copies);
+    amqp_link_release_frames(&l->amqp, (uint32_t)(l->in.copy_frames >> 40));
+    l->in.copy_frames &= whole - 1;
 }
 
 void incoming_answer(struct link *l, const struct answer *a)
@@ -242,12 +244,14 @@ static void discard(struct link *l, const struct amqp_transfer *t, enum refusal 
     settle(l, t->id, t->id, &state.state);
 }
 
-static struct frame frame_of(struct link *l, const struct amqp_transfer *t, const struct slice *payload, bool copies)
+static struct frame frame_of(struct link *l, const struct amqp_transfer *t, const struct slice *payload,
+                             uint32_t copies)
 {
     return (struct frame){
         .origin = {.link = l->token,
                    .delivery_id = l->in.delivery_id,
-                   .flags = (l->in.current_settled ? ORIGIN_SETTLED : 0) | (copies ? ORIGIN_COPY : 0)},
+                   .flags = (l->in.current_settled ? ORIGIN_SETTLED : 0) |
+                            (copies ? ORIGIN_COPY | copies << ORIGIN_COPIES_SHIFT : 0)},
         .message_format = l->in.message_format,
         .first = t->first,
         .more = t->more,
@@ -284,6 +288,15 @@ static void copies_deliver(const struct copies *c, const struct frame *f)
 
 static void forward_copies(struct link *l, struct amqp_transfer *t, struct frame *f, const struct routes *r)
 {
+    struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
+    if (!d) {
+        /* Settled, but under the delivery-id of one that is not. */
+        discard(l, t, REFUSAL_RELEASED);
+        return;
+    }
+    struct copy_count c = {.waiting = r->count};
+    _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
+    memcpy(d->token, &c, sizeof c);
     if (!l->in.copies || l->in.copies->count != r->count) {
         free(l->in.copies);
         l->in.copies = xmalloc(sizeof *l->in.copies + r->count * sizeof r->to[0]);
@@ -293,10 +306,6 @@ static void forward_copies(struct link *l, struct amqp_transfer *t, struct frame
         l->in.copies->to[i] = r->to[i].link;
         atomic_fetch_add_explicit(&r->to[i].load->sent, 1, memory_order_relaxed);
     }
-    struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
-    struct copy_count c = {.waiting = r->count, .copies = r->count};
-    _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
-    memcpy(d->token, &c, sizeof c);
     l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
     f->held = hold(l, t);
     copies_deliver(l->in.copies, f);
@@ -318,7 +327,7 @@ static void forward(struct link *l, struct amqp_transfer *t, const struct slice 
         return;
     }
     bool copies = a->distribution == DISTRIBUTION_MULTICAST && r->count > 1;
-    struct frame f = frame_of(l, t, payload, copies);
+    struct frame f = frame_of(l, t, payload, copies ? r->count : 0);
     if (copies)
         forward_copies(l, t, &f, r);
     else
@@ -408,10 +417,10 @@ static void abort_delivery(struct link *l)
     l->in.way = INCOMING_IDLE;
     assembly_drop(l);
     if (way == INCOMING_FORWARD) {
-        struct frame f = frame_of(l, &t, &nothing, false);
+        struct frame f = frame_of(l, &t, &nothing, 0);
         here_deliver(l->in.to, &f);
     } else if (way == INCOMING_COPIES) {
-        struct frame f = frame_of(l, &t, &nothing, true);
+        struct frame f = frame_of(l, &t, &nothing, l->in.copies->count);
         copies_deliver(l->in.copies, &f);
     }
 }
@@ -420,7 +429,7 @@ static void complete_request(struct link *l, const struct amqp_transfer *t)
 {
     struct assembly *a = l->in.assembly;
     struct slice none = {0};
-    struct frame f = frame_of(l, t, &none, false);
+    struct frame f = frame_of(l, t, &none, 0);
     atomic_fetch_add_explicit(&l->in.assembling_for->in_process_count, 1, memory_order_relaxed);
     request_post(&f.origin, l->conn->id, l->in.assembling_for->key, a->octets, a->len);
     assembly_drop(l);
@@ -446,7 +455,7 @@ static void continue_delivery(struct link *l, struct amqp_transfer *t)
     }
     case INCOMING_FORWARD:
     case INCOMING_COPIES: {
-        struct frame f = frame_of(l, t, &t->payload, l->in.way == INCOMING_COPIES);
+        struct frame f = frame_of(l, t, &t->payload, l->in.way == INCOMING_COPIES ? l->in.copies->count : 0);
         f.held = hold(l, t);
         bool copies = l->in.way == INCOMING_COPIES;
         if (!t->more)
@@ -471,8 +480,11 @@ void incoming_transfer(struct link *l, struct amqp_transfer *t)
     if (t->first) {
         begin(l, t);
     } else if (t->aborted) {
+        /* An outcome that came early has given the credit back already. */
+        bool in_hand = l->in.current_settled || amqp_link_delivery(&l->amqp, l->in.delivery_id);
         abort_delivery(l);
-        give_back(l, 1);
+        amqp_link_forget(&l->amqp, l->in.delivery_id);
+        give_back(l, in_hand);
         return;
     } else {
         l->in.current_settled = l->in.current_settled || t->settled;

@@ -73,7 +73,7 @@ struct incoming {
     uint32_t round_robin; /* which of equal destinations is next */
     uint32_t delivery_id;
     uint32_t message_format;
-    uint32_t copy_frames; /* frames that single copies have given back: so many copies give one frame of the window */
+    uint64_t copy_frames; /* frames given back by single copies, in 2^-40 of a frame: see give_back_frames() */
     struct link_token to;
     struct copies *copies;
     struct assembly *assembly;

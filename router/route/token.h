@@ -35,8 +35,9 @@ struct origin {
 };
 
 enum origin_flags {
-    ORIGIN_COPY = 1,    /* one of several copies: the incoming side counts them */
-    ORIGIN_SETTLED = 2, /* the sender has settled it: it wants credit back, not an outcome */
+    ORIGIN_COPY = 1,         /* one of several copies: the incoming side counts them */
+    ORIGIN_SETTLED = 2,      /* the sender has settled it: it wants credit back, not an outcome */
+    ORIGIN_COPIES_SHIFT = 8, /* above it: how many copies there are */
 };
 
 static inline bool origin_equal(const struct origin *a, const struct origin *b)

@@ -1,0 +1,335 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <router/route/registry.h>
+#include <trunkline/base/alloc.h>
+#include <trunkline/base/rcu.h>
+#include <trunkline/io/worker.h>
+
+/* In place of loops and workers: letters are kept, and the test delivers them. */
+static struct loop_hook *turn_end;
+static struct letter *to_workers[256];
+static int to_workers_count;
+
+void loop_hook_add(struct loop *l, struct loop_hook *h, enum loop_phase phase)
+{
+    (void)l;
+    (void)phase;
+    turn_end = h;
+}
+
+void loop_hook_remove(struct loop_hook *h)
+{
+    (void)h;
+    turn_end = NULL;
+}
+
+void loop_post(struct loop *l, struct letter *letter)
+{
+    (void)l;
+    letter->deliver(letter);
+}
+
+mono_ms loop_now(const struct loop *l)
+{
+    (void)l;
+    return 0;
+}
+
+struct worker *worker_by_index(int index)
+{
+    (void)index;
+    return NULL;
+}
+
+void worker_post(struct worker *w, struct letter *l)
+{
+    (void)w;
+    to_workers[to_workers_count++] = l;
+}
+
+static struct route_world world;
+static struct route_here fake_here;
+static struct connection_settings settings;
+static struct link *made[64];
+static int made_count;
+
+static int setup(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    thread_become_control();
+    rcu_reader_start();
+    world.table = table_new();
+    world.identity = (struct router_identity){.id = "A"};
+    world.default_distribution = DISTRIBUTION_BALANCED;
+    atomic_init(&world.rules, rules_new());
+    fake_here =
+        (struct route_here){.worker = WORKER_NONE, .outboxes = outboxes_new(1, &here_arrivals), .world = &world};
+    here = &fake_here;
+    registry_init(NULL, &world);
+    registry_add_own_address("M0$management", DISTRIBUTION_CLOSEST, true);
+    return 0;
+}
+
+static int teardown(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    registry_fini();
+    rcu_reader_stop();
+    rcu_barrier_all();
+    outboxes_free(&fake_here.outboxes);
+    table_free(&world.table);
+    struct rules *r = rcu_read(&world.rules);
+    rules_free(&r);
+    return 0;
+}
+
+static void end_turn(void)
+{
+    while (turn_end->fn(turn_end))
+        ;
+}
+
+static void on_worker_letter(struct letter *l)
+{
+    (void)l;
+}
+
+static struct link *attach(const char *address, bool is_incoming, bool is_dynamic)
+{
+    struct connection *c = xcalloc(1, sizeof *c);
+    connection_settings_ref(&settings);
+    atomic_init(&c->refs, 1);
+    c->settings = &settings;
+    struct link *l = xcalloc(1, sizeof *l);
+    l->conn = c;
+    l->wanted = address ? xstrdup(address) : NULL;
+    l->is_incoming = is_incoming;
+    l->is_dynamic = is_dynamic;
+    l->to_control = (struct letter)LETTER_INIT(registry_on_link);
+    l->to_worker = (struct letter)LETTER_INIT(on_worker_letter);
+    list_init(&l->node);
+    list_init(&l->of_address);
+    list_init(&l->answer_node);
+    l->token.index = (uint32_t)made_count;
+    made[made_count++] = l;
+    atomic_fetch_or(&l->control_bits, LINK_ATTACH);
+    registry_post(&l->to_control);
+    return l;
+}
+
+static void leave(struct link *l)
+{
+    atomic_fetch_or(&l->control_bits, LINK_GONE);
+    registry_post(&l->to_control);
+    /* Others' quiet points. */
+    rcu_quiet();
+    rcu_sleep();
+    rcu_barrier_all();
+    rcu_wake();
+    atomic_fetch_or(&l->control_bits, LINK_RELEASED);
+    registry_post(&l->to_control);
+}
+
+static uint32_t taken_bits(struct link *l)
+{
+    return atomic_exchange(&l->worker_bits, 0);
+}
+
+static struct address *find(const char *key)
+{
+    return table_find(world.table, key, strlen(key));
+}
+
+static void test_registry_receiver_is_answered_after_its_routes_are_published(void **state)
+{
+    (void)state;
+    struct link *rx = attach("q", false, false);
+    assert_int_equal(taken_bits(rx), 0);
+    assert_int_equal(address_routes(find("M0q"))->count, 0);
+    end_turn();
+    assert_int_equal(taken_bits(rx), LINK_ANSWER);
+    assert_int_equal(rx->refusal, ATTACH_OK);
+    assert_int_equal(address_routes(find("M0q"))->count, 1);
+    leave(rx);
+    assert_null(find("M0q"));
+}
+
+static void test_registry_first_receiver_makes_senders_reachable_once(void **state)
+{
+    (void)state;
+    struct link *tx = attach("q", true, false);
+    end_turn();
+    assert_int_equal(taken_bits(tx), LINK_ANSWER);
+    struct link *r0 = attach("q", false, false), *r1;
+    end_turn();
+    assert_int_equal(taken_bits(tx), LINK_REACHABLE);
+    r1 = attach("q", false, false);
+    end_turn();
+    assert_int_equal(taken_bits(tx), 0);
+    leave(r0);
+    end_turn();
+    leave(r1);
+    end_turn();
+    assert_int_equal(address_routes(find("M0q"))->count, 0);
+    struct link *r2 = attach("q", false, false);
+    end_turn();
+    assert_int_equal(taken_bits(tx), LINK_REACHABLE);
+    leave(r2);
+    leave(tx);
+    end_turn();
+    assert_null(find("M0q"));
+}
+
+static void test_registry_many_receivers_in_one_turn_are_one_change(void **state)
+{
+    (void)state;
+    struct link *rx[20];
+    for (int i = 0; i < 20; i++)
+        rx[i] = attach("q", false, false);
+    end_turn();
+    assert_int_equal(address_routes(find("M0q"))->count, 20);
+    for (int i = 0; i < 20; i++)
+        leave(rx[i]);
+    end_turn();
+}
+
+static void test_registry_dynamic_source_gets_an_address_of_this_router(void **state)
+{
+    (void)state;
+    struct link *rx = attach(NULL, false, true);
+    end_turn();
+    assert_int_equal(rx->refusal, ATTACH_OK);
+    assert_memory_equal(rx->dynamic_address, "amqp:/_topo/0/A/temp.", 21);
+    assert_int_equal(strlen(rx->dynamic_address), 36);
+    assert_memory_equal(rx->address->key, "Ltemp.", 6);
+    leave(rx);
+    end_turn();
+}
+
+static void test_registry_dynamic_target_is_mobile(void **state)
+{
+    (void)state;
+    struct link *tx = attach(NULL, true, true);
+    end_turn();
+    assert_memory_equal(tx->dynamic_address, "amqp:/_$temp.", 13);
+    assert_memory_equal(tx->address->key, "M0_$temp.", 9);
+    leave(tx);
+    end_turn();
+}
+
+static void test_registry_anonymous_sender_has_no_address(void **state)
+{
+    (void)state;
+    struct link *tx = attach(NULL, true, false);
+    end_turn();
+    assert_int_equal(tx->refusal, ATTACH_OK);
+    assert_null(tx->address);
+    leave(tx);
+    end_turn();
+}
+
+static void test_registry_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *address;
+        bool is_incoming;
+        enum attach_refusal refusal;
+    } cases[] = {
+        {NULL, false, ATTACH_NO_ROUTE},
+        {"_topo/0/B/x", false, ATTACH_NO_ROUTE},
+        {"_topo/0/B/x", true, ATTACH_OK},
+        {"_topo/0/A/x", false, ATTACH_OK},
+        {"_local/x", false, ATTACH_OK},
+        {"_$qd.edge_addr_tracking", false, ATTACH_SILENT},
+        {"_$qd.addr_lookup", true, ATTACH_SILENT},
+        {"off/x", true, ATTACH_NOT_FOUND},
+        {"off/x", false, ATTACH_NOT_FOUND},
+        {"offx", false, ATTACH_OK},
+    };
+    struct rule_conf conf = {
+        .identity = "1", .text = "off", .is_prefix = true, .distribution = DISTRIBUTION_UNAVAILABLE, .priority = -1};
+    struct rules *next, *last = rcu_read(&world.rules);
+    assert_int_equal(rules_with(last, &conf, &next), OK);
+    rcu_publish(&world.rules, next);
+    rules_free(&last);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct link *l = attach(cases[i].address, cases[i].is_incoming, false);
+        end_turn();
+        assert_int_equal(l->refusal, cases[i].refusal);
+        assert_int_equal(taken_bits(l), LINK_ANSWER);
+        leave(l);
+        end_turn();
+    }
+}
+
+static void test_registry_link_gone_before_its_answer_is_not_answered(void **state)
+{
+    (void)state;
+    struct link *rx = attach("q", false, false);
+    int before = to_workers_count;
+    atomic_fetch_or(&rx->control_bits, LINK_GONE);
+    registry_post(&rx->to_control);
+    end_turn();
+    for (int i = before; i < to_workers_count; i++)
+        assert_ptr_not_equal(to_workers[i], NULL);
+    assert_int_equal(taken_bits(rx) & LINK_ANSWER, 0);
+    rcu_quiet();
+    rcu_sleep();
+    rcu_barrier_all();
+    rcu_wake();
+    atomic_fetch_or(&rx->control_bits, LINK_RELEASED);
+    registry_post(&rx->to_control);
+}
+
+static void test_registry_totals_do_not_shrink_when_links_leave(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct registry_totals before, with, after;
+    registry_totals(&before);
+    struct link *tx = attach("q", true, false);
+    end_turn();
+    stat_add(&tx->stats.deliveries, 7);
+    stat_add(&tx->stats.accepted, 5);
+    registry_totals(&with);
+    leave(tx);
+    end_turn();
+    registry_totals(&after);
+    assert_int_equal(with.ingress - before.ingress, 7);
+    assert_int_equal(after.ingress, with.ingress);
+    assert_int_equal(after.accepted, with.accepted);
+}
+
+static void test_registry_own_address_stays_without_users(void **state)
+{
+    (void)state;
+    struct link *tx = attach("$management", true, false);
+    end_turn();
+    leave(tx);
+    end_turn();
+    assert_non_null(find("M0$management"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_registry_receiver_is_answered_after_its_routes_are_published),
+        cmocka_unit_test(test_registry_first_receiver_makes_senders_reachable_once),
+        cmocka_unit_test(test_registry_many_receivers_in_one_turn_are_one_change),
+        cmocka_unit_test(test_registry_dynamic_source_gets_an_address_of_this_router),
+        cmocka_unit_test(test_registry_dynamic_target_is_mobile),
+        cmocka_unit_test(test_registry_anonymous_sender_has_no_address),
+        cmocka_unit_test(test_registry_refusals),
+        cmocka_unit_test(test_registry_link_gone_before_its_answer_is_not_answered),
+        cmocka_unit_test(test_registry_totals_do_not_shrink_when_links_leave),
+        cmocka_unit_test(test_registry_own_address_stays_without_users),
+    };
+    settings.refs = 1;
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
