@@ -237,12 +237,9 @@ static void stream_has_ended(struct io_conn *c, enum err e)
 
 static void hold_input(struct io_conn *c)
 {
-    struct worker *w = c->worker;
-    if (c->transport->ops->holds_input && c->transport->ops->holds_input(c->transport) &&
-        !list_is_linked(&c->input_node)) {
-        list_append(&w->input_held, &c->input_node);
-        loop_timer_after(w->loop, &w->input_timer, 0);
-    }
+    const struct transport_ops *ops = c->transport->ops;
+    if (ops->holds_input && ops->holds_input(c->transport) && !list_is_linked(&c->input_node))
+        list_append(&c->worker->input_held, &c->input_node);
 }
 
 static bool may_read(const struct io_conn *c)
@@ -446,6 +443,8 @@ static bool on_flush(struct loop_hook *h)
     bool did_something = !list_is_empty(&now);
     for (struct list *n; (n = list_take_first(&now));)
         work(list_entry(n, struct io_conn, work_node));
+    if (!list_is_empty(&w->input_held)) /* timers of this turn have run: it fires in the next */
+        loop_timer_after(w->loop, &w->input_timer, 0);
     return did_something;
 }
 
