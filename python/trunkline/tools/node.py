@@ -41,6 +41,20 @@ def node_address(router=None, edge=None, path=None):
     return path or "$management"
 
 
+def plain(value):
+    """The value without proton's types: their text is `ulong(3)`, and a router answers with all widths of integers."""
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for base in (int, float, str):
+        if isinstance(value, base):
+            return base(value)
+    return value
+
+
 class Answer:
     """What QUERY gives: attribute names in the router's order, and a map for each entity."""
 
@@ -100,7 +114,7 @@ class Node:
         except SendException as error:
             raise SendException("The router did not take the request to %s: %s" % (self.address, error.state)) from error
         _check_status(answer, expect)
-        return answer.body
+        return plain(answer.body)
 
     def query(self, entity_type=None, names=(), limit=0):
         """All entities of a type (of all types if None), or the first `limit` if not 0. Gives an Answer.
@@ -139,7 +153,7 @@ class Node:
     def _page(self, entity_type, names, offset, count):
         body = self.management("QUERY", {"attributeNames": list(names)}, entityType=entity_type, offset=offset, count=count)
         try:
-            columns = [str(name) for name in body["attributeNames"]]
+            columns = body["attributeNames"]
             return Answer(columns, [dict(zip(columns, row)) for row in body["results"]])
         except (TypeError, KeyError) as error:
             raise ManagementError("The answer to QUERY has no attributeNames and results: %.200r" % (body,)) from error

@@ -2,7 +2,8 @@
 
 import pytest
 
-from trunkline.tools.node import PAGE, Node, full_type, node_address
+from proton import int32, symbol, ulong
+from trunkline.tools.node import PAGE, Node, full_type, node_address, plain
 
 
 class Entities(Node):
@@ -59,3 +60,9 @@ def test_node_type_names(given, full):
 ])
 def test_node_addresses(arguments, address):
     assert node_address(**arguments) == address
+
+
+def test_node_values_lose_the_types_of_the_wire():
+    given = {symbol("a"): [ulong(2**40), int32(-1), True, None, 1.5, symbol("b")], "m": {"k": ulong(0)}}
+    text = str(plain(given))
+    assert text == "{'a': [1099511627776, -1, True, None, 1.5, 'b'], 'm': {'k': 0}}"
