@@ -72,6 +72,7 @@ static const struct argp_option shared_options[] = {
      "Show progress on stderr every SECS seconds (1); 0 for none. Without it, only if stderr is a terminal", 0},
     {"summary", KEY_SUMMARY, "STYLE", 0, "Summary on stderr at the end: text (default), json, or none", 0},
     {"verbose", 'v', NULL, 0, "Tell on stderr about connections and links", 0},
+    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0},
     {"quiet", 'q', NULL, 0, "No summary, no progress, no words about reconnecting; errors only", 0},
     {0},
 };
@@ -254,6 +255,9 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
         break;
     case KEY_SUMMARY:
         o->summary = (enum report_style)options_choice(state, "--summary", text, summaries);
+        break;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         break;
     case 'v':
         o->conn.verbose = true;
