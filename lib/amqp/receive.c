@@ -220,12 +220,12 @@ void amqp_settled_later(struct amqp_session *s, struct settled_batch *b, uint32_
         tail->last = last;
         return;
     }
+    if (tail && SERIAL_BEFORE(first, tail->last))
+        b->unsorted = true;
     if (b->count == b->capacity) {
         b->capacity = b->capacity ? b->capacity * 2 : 4;
         b->at = xrealloc(b->at, b->capacity * sizeof *b->at);
     }
-    if (tail && SERIAL_BEFORE(first, tail->last))
-        b->unsorted = true;
     b->at[b->count++] = (struct settled_range) { first, last, state };
     if (!list_is_linked(&s->dirty))
         list_append(&s->conn->priv->dirty_sessions, &s->dirty);
