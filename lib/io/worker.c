@@ -73,15 +73,23 @@ void worker_release(struct worker *w)
     ASSERT(before > 0);
 }
 
+/* Whether a worker with `load` connections is to have the next one rather than one with `other`. Connections come in pairs: the second of a
+ * pair joins the first. Between pairs the emptier worker is better. */
+static bool is_better(uint32_t load, uint32_t other)
+{
+    uint32_t pairs = load / 2, other_pairs = other / 2;
+    return pairs != other_pairs ? pairs < other_pairs : load > other;
+}
+
 struct worker *worker_choose(struct worker *preferred)
 {
     struct worker *best = preferred ? preferred : &workers[0];
-    uint32_t least = worker_connections(best);
+    uint32_t best_load = worker_connections(best);
     for (int i = 0; i < count; i++) {
         uint32_t load = worker_connections(&workers[i]);
-        if (load < least) {
+        if (is_better(load, best_load)) {
             best = &workers[i];
-            least = load;
+            best_load = load;
         }
     }
     return best;
