@@ -1,0 +1,94 @@
+#include <trunkline/io/worker.h>
+
+#include <signal.h>
+
+static unsigned long worker_turn_of_test;
+#include "fake_engine_priv.h"
+#include "worker_priv.h"
+
+static _Atomic int started, stopped, wrong;
+
+static void on_started(struct worker *w)
+{
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    /* All loops are there: a hook may write to any worker. */
+    bool all_there = worker_count() == 3 && worker_loop(worker_by_index(2)) != NULL;
+    if (worker_current() != w || thread_worker_index() != worker_index(w) || loop_current() != worker_loop(w) ||
+        !sigismember(&blocked, SIGTERM) || !all_there)
+        atomic_fetch_add(&wrong, 1);
+    atomic_fetch_add(&started, 1);
+}
+
+static void on_stopped(struct worker *w)
+{
+    if (worker_current() != w)
+        atomic_fetch_add(&wrong, 1);
+    atomic_fetch_add(&stopped, 1);
+}
+
+static const struct worker_hooks hooks = {on_started, on_stopped};
+
+static void test_worker_hooks_run_on_each_thread_at_start_and_stop(void **state)
+{
+    (void)state;
+    for (int round = 1; round <= 3; round++) {
+        assert_int_equal(workers_start(3, &hooks), OK);
+        assert_int_equal(atomic_load(&started), 3 * round);
+        assert_int_equal(worker_count(), 3);
+        workers_stop();
+        assert_int_equal(atomic_load(&stopped), 3 * round);
+        assert_int_equal(worker_count(), 0);
+    }
+    assert_int_equal(atomic_load(&wrong), 0);
+    assert_null(worker_current());
+}
+
+static void test_worker_senseless_numbers_are_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(workers_start(0, &hooks), ERR_INVALID);
+    assert_int_equal(workers_start(-1, &hooks), ERR_INVALID);
+    assert_int_equal(workers_start(WORKERS_MAX + 1, &hooks), ERR_INVALID);
+    workers_stop(); /* nothing to stop */
+}
+
+static void test_worker_without_hooks_and_stop_twice(void **state)
+{
+    (void)state;
+    const struct worker_hooks none = {NULL, NULL};
+    assert_int_equal(workers_start(2, &none), OK);
+    workers_stop();
+    workers_stop();
+}
+
+static void test_worker_choose_takes_the_least_loaded_and_prefers_its_own(void **state)
+{
+    (void)state;
+    assert_int_equal(workers_start(3, &hooks), OK);
+    struct worker *w[3] = {worker_by_index(0), worker_by_index(1), worker_by_index(2)};
+    assert_ptr_equal(worker_choose(NULL), w[0]);
+    assert_ptr_equal(worker_choose(w[2]), w[2]);
+    worker_reserve(w[2]);
+    assert_ptr_equal(worker_choose(w[2]), w[0]);
+    worker_reserve(w[0]);
+    assert_ptr_equal(worker_choose(w[2]), w[1]);
+    worker_reserve(w[1]);
+    assert_ptr_equal(worker_choose(w[2]), w[2]);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(worker_connections(w[i]), 1);
+        worker_release(w[i]);
+    }
+    workers_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_worker_hooks_run_on_each_thread_at_start_and_stop),
+        cmocka_unit_test(test_worker_senseless_numbers_are_refused),
+        cmocka_unit_test(test_worker_without_hooks_and_stop_twice),
+        cmocka_unit_test(test_worker_choose_takes_the_least_loaded_and_prefers_its_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
