@@ -46,12 +46,12 @@ void mailbox_post(struct mailbox *mb, struct letter *l)
     lock_take(&mb->lock);
     *mb->tail = l;
     mb->tail = &l->next;
-    bool must_wake = mb->wake_wanted;
+    /* Within the lock: once it is dropped the owner may deliver the letter and, if that was the last it waited for, close
+     * the descriptor, so the poster must be through with it. */
+    if (mb->wake_wanted)
+        wake(mb->wake_fd);
     mb->wake_wanted = false;
-    int fd = mb->wake_fd;
     lock_drop(&mb->lock);
-    if (must_wake)
-        wake(fd);
 }
 
 bool mailbox_may_sleep(struct mailbox *mb)

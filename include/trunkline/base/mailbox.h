@@ -41,6 +41,7 @@ struct mailbox {
 
 /* Errors: ERR_SYSTEM, no eventfd. */
 enum err mailbox_init(struct mailbox *mb);
+/* When no letter is on its way any more: posters are through with the box once their letter has been delivered. */
 void mailbox_fini(struct mailbox *mb);
 
 /* Queue l for the owner of mb. A pending letter stays where it is: one wake-up carries many changes.

@@ -12,6 +12,9 @@
  *   closing: what the engine has to say is written, no input is taken to heart except by the engine (Close handshake)
  *   shut:    our stream has been ended; input is thrown away, so that no reset overtakes the last frames
  *
+ * The peer's stream: its end is told to the engine as amqp_conn_eof(c, NULL), a failure with its reason. After an end
+ * without an AMQP close the engine has two seconds to get rid of its last words.
+ *
  * `ended` is called from the loop, never from within a function of this header.
  *
  * Thread: the worker that owns the connection, for everything.

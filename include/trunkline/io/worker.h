@@ -14,8 +14,9 @@
 struct worker;
 
 struct worker_hooks {
-    /* First and last thing on the worker's thread, where its loop can be used. Either may be NULL. Before `stopped` all
-     * connections of the worker have ended. */
+    /* First and last thing on the worker's thread, where its loop can be used, but not rcu_read(): the loop does not
+     * turn yet, or any more. All loops are there by then. Either may be NULL. Before `stopped` all connections of the
+     * worker have ended. */
     void (*started)(struct worker *w);
     void (*stopped)(struct worker *w);
 };
