@@ -1,8 +1,10 @@
 #!/usr/bin/python3
-"""compile_schema.py SCHEMA.json DIRECTORY: write _schema.py and _schema_text.py, the forms of the schema that load fast.
+"""compile_schema.py SCHEMA.json DIRECTORY: write _schema.py and _schema_text.py, the forms of the schema that load
+fast.
 
-The router unmarshals the first from its .pyc at every start, in a third of the time that parsing the JSON takes and without importing json; the second, the
-descriptions, is loaded only for GET-SCHEMA. Fails on anything in the schema that the router would not understand.
+The router unmarshals the first from its .pyc at every start, in a third of the time that parsing the JSON takes and
+without importing json; the second, the descriptions, is loaded only for GET-SCHEMA. Fails on anything in the schema
+that the router would not understand.
 """
 
 import json
@@ -11,7 +13,20 @@ import sys
 
 TYPES = {"string", "integer", "boolean", "path", "entityId", "map", "list", "properties"}
 FLAGS = ("required", "unique", "create", "update", "hidden", "deprecated", "graph")
-TYPE_KEYS = {"extends", "section", "dumpName", "abstract", "singleton", "references", "deprecated", "handler", "operations", "description", "attributes", "columns"}
+TYPE_KEYS = {
+    "extends",
+    "section",
+    "dumpName",
+    "abstract",
+    "singleton",
+    "references",
+    "deprecated",
+    "handler",
+    "operations",
+    "description",
+    "attributes",
+    "columns",
+}
 COLUMN_TYPES = {"string", "ulong", "uint", "long", "int", "boolean", "list", "map"}
 
 
@@ -29,16 +44,36 @@ def compile_type(short, source, types):
         check(set(a) <= {"type", "default", "oldName", "description", *FLAGS}, short, name, "unknown key in", a)
         enum = tuple(a["type"]) if isinstance(a["type"], list) else None
         check(enum or a["type"] in TYPES, short, name, "unknown type", a["type"])
-        check(enum is None or "default" not in a or a["default"] in enum, short, name, "default is not one of the values")
+        check(
+            enum is None or "default" not in a or a["default"] in enum, short, name, "default is not one of the values"
+        )
         check(a.get("description"), short, name, "has no description")
-        attributes.append((name, "enum" if enum else a["type"], enum, a.get("default"),
-                           sum(1 << i for i, flag in enumerate(FLAGS) if a.get(flag)), a.get("oldName")))
+        attributes.append(
+            (
+                name,
+                "enum" if enum else a["type"],
+                enum,
+                a.get("default"),
+                sum(1 << i for i, flag in enumerate(FLAGS) if a.get(flag)),
+                a.get("oldName"),
+            )
+        )
     columns = source.get("columns")
     for name, amqp_type in columns or ():
         check(amqp_type in COLUMN_TYPES, short, name, "unknown AMQP type", amqp_type)
-    return (source.get("extends"), source.get("section"), source.get("dumpName", short), source.get("abstract", False),
-            source.get("singleton", False), source.get("references", False), source.get("deprecated", False), source["handler"],
-            tuple(source["operations"]), tuple(tuple(c) for c in columns) if columns else None, tuple(attributes))
+    return (
+        source.get("extends"),
+        source.get("section"),
+        source.get("dumpName", short),
+        source.get("abstract", False),
+        source.get("singleton", False),
+        source.get("references", False),
+        source.get("deprecated", False),
+        source["handler"],
+        tuple(source["operations"]),
+        tuple(tuple(c) for c in columns) if columns else None,
+        tuple(attributes),
+    )
 
 
 def main():
@@ -47,10 +82,15 @@ def main():
         schema = json.load(f)
     types = schema["types"]
     compiled = {short: compile_type(short, source, types) for short, source in types.items()}
-    texts = {short: (t["description"], {n: a["description"] for n, a in t["attributes"].items()}) for short, t in types.items()}
+    texts = {
+        short: (t["description"], {n: a["description"] for n, a in t["attributes"].items()})
+        for short, t in types.items()
+    }
     head = '"""Made from schema.json by compile_schema.py."""\n'
-    for name, body in (("_schema.py", "PREFIX = %r\nFLAGS = %r\nTYPES = %r\n" % (schema["prefix"], FLAGS, compiled)),
-                       ("_schema_text.py", "TEXTS = %r\n" % (texts,))):
+    for name, body in (
+        ("_schema.py", "PREFIX = %r\nFLAGS = %r\nTYPES = %r\n" % (schema["prefix"], FLAGS, compiled)),
+        ("_schema_text.py", "TEXTS = %r\n" % (texts,)),
+    ):
         target = os.path.join(directory, name)
         with open(target + ".new", "w", encoding="ascii") as f:
             f.write(head + body)

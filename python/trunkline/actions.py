@@ -7,19 +7,25 @@ LOG_DEFAULTS = {"mask": levels.mask("info+"), "timestamp": True, "source": False
 
 def log_settings(entity):
     values = entity.values
-    settings = {"mask": levels.mask(values["enable"]) if "enable" in values else None, "timestamp": values.get("includeTimestamp"),
-                "source": values.get("includeSource"), "output": values.get("outputFile")}
+    settings = {
+        "mask": levels.mask(values["enable"]) if "enable" in values else None,
+        "timestamp": values.get("includeTimestamp"),
+        "source": values.get("includeSource"),
+        "output": values.get("outputFile"),
+    }
     if values["module"] == "DEFAULT":
         settings = {k: LOG_DEFAULTS[k] if v is None else v for k, v in settings.items()}
     return dict(settings, module=values["module"])
 
 
 def password(text):
-    """The password that a connector's saslPassword stands for (management.md 9.1). core.Error if its variable is not set."""
+    """The password that a connector's saslPassword stands for (management reference 9.1). core.Error if its variable
+    is not set."""
     if text is None:
         return None
     if text.startswith("env:"):
         from posix import environ
+
         value = environ.get(text[4:].lstrip().encode())
         if value is None:
             raise core.Error("Not found", "Failed to find a password in the environment variable")
@@ -42,24 +48,42 @@ def endpoint(entity):
     strip = values["stripAnnotations"]
     sessions = values["maxSessions"]
     return {
-        "name": entity.name, "named": entity.named, "host": values["host"].strip(), "port": values["port"].strip(), "portNumber": checks.port_number(values["port"]),
-        "role": values["role"], "saslMechanisms": values.get("saslMechanisms"), "maxFrameSize": max(values["maxFrameSize"], 512),
-        "maxSessions": sessions if 0 < sessions <= 32768 else 32768, "maxSessionFrames": values.get("maxSessionFrames") or None,
-        "idleTimeoutSeconds": values["idleTimeoutSeconds"], "linkCapacity": values.get("linkCapacity") or 250,
-        "stripIn": strip in ("in", "both"), "stripOut": strip in ("out", "both"), "openProperties": values.get("openProperties", {}),
+        "name": entity.name,
+        "named": entity.named,
+        "host": values["host"].strip(),
+        "port": values["port"].strip(),
+        "portNumber": checks.port_number(values["port"]),
+        "role": values["role"],
+        "saslMechanisms": values.get("saslMechanisms"),
+        "maxFrameSize": max(values["maxFrameSize"], 512),
+        "maxSessions": sessions if 0 < sessions <= 32768 else 32768,
+        "maxSessionFrames": values.get("maxSessionFrames") or None,
+        "idleTimeoutSeconds": values["idleTimeoutSeconds"],
+        "linkCapacity": values.get("linkCapacity") or 250,
+        "stripIn": strip in ("in", "both"),
+        "stripOut": strip in ("out", "both"),
+        "openProperties": values.get("openProperties", {}),
         "messageLogging": checks.message_parts(values["messageLoggingComponents"]),
     }
 
 
 def listener(entity):
     values = entity.values
-    return dict(endpoint(entity), authenticatePeer=values["authenticatePeer"], initialHandshakeTimeoutSeconds=values["initialHandshakeTimeoutSeconds"],
-                failover=checks.failover(values["failoverUrls"]) if values.get("failoverUrls") else [],
-                socketAddressFamily=values.get("socketAddressFamily"))
+    return dict(
+        endpoint(entity),
+        authenticatePeer=values["authenticatePeer"],
+        initialHandshakeTimeoutSeconds=values["initialHandshakeTimeoutSeconds"],
+        failover=checks.failover(values["failoverUrls"]) if values.get("failoverUrls") else [],
+        socketAddressFamily=values.get("socketAddressFamily"),
+    )
 
 
 def connector(entity):
-    return dict(endpoint(entity), saslUsername=entity.values.get("saslUsername"), saslPassword=password(entity.values.get("saslPassword")))
+    return dict(
+        endpoint(entity),
+        saslUsername=entity.values.get("saslUsername"),
+        saslPassword=password(entity.values.get("saslPassword")),
+    )
 
 
 def schema_values(entity):
@@ -75,10 +99,32 @@ def router(entity):
 
 
 def address(entity):
-    return {"name": entity.name, **{k: entity.values.get(k) for k in ("prefix", "pattern", "match", "distribution", "ingressPhase", "egressPhase", "priority", "fallback")}}
+    return {
+        "name": entity.name,
+        **{
+            k: entity.values.get(k)
+            for k in (
+                "prefix",
+                "pattern",
+                "match",
+                "distribution",
+                "ingressPhase",
+                "egressPhase",
+                "priority",
+                "fallback",
+            )
+        },
+    }
 
 
-BUILDERS = {"router": router, "policy": schema_values, "listener": listener, "connector": connector, "router.config.address": address, "log": log_settings}
+BUILDERS = {
+    "router": router,
+    "policy": schema_values,
+    "listener": listener,
+    "connector": connector,
+    "router.config.address": address,
+    "log": log_settings,
+}
 KINDS = {"router.config.address": "address"}
 
 
@@ -93,4 +139,9 @@ def apply(entity, op):
     if kind == "address" and op == "create":
         entity.identity = result
     elif kind in ("listener", "connector") and op == "create":
-        core.log("CONN_MGR", core.INFO, "Configured %s: %s:%s proto=any, role=%s" % (kind.capitalize(), attrs["host"], attrs["port"], attrs["role"]))
+        core.log(
+            "CONN_MGR",
+            core.INFO,
+            "Configured %s: %s:%s proto=any, role=%s"
+            % (kind.capitalize(), attrs["host"], attrs["port"], attrs["role"]),
+        )

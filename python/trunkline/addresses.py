@@ -1,15 +1,17 @@
-"""Rules for addresses, router.config.address: normal form of prefixes and patterns, and what a rule may say (management.md 4.5)."""
+"""Rules for addresses, router.config.address: normal form of prefixes and patterns, and what a rule may say
+(management reference 4.5)."""
 
 MAX_PRIORITY = 9
 MAX_TOKENS = 255  # router/route/rules.h allows one more, the '#' of a prefix
 
 
 class Invalid(Exception):
-    """The rule cannot be used. The text is what CREATE answers (management.md 2.5, CREATE, core half)."""
+    """The rule cannot be used. The text is what CREATE answers (management reference 2.5, CREATE, core half)."""
 
 
 def tokens(text):
-    """Words of an address: separated by . or /, which mean the same; several in a row are one, at either end they do not count."""
+    """Words of an address: separated by . or /, which mean the same; several in a row are one, at either end they do
+    not count."""
     return [word for word in text.replace(".", "/").split("/") if word]
 
 
@@ -41,8 +43,8 @@ def _words(name, value):
 def rule(values):
     """Check a rule's attributes and return those that core.apply('address', 'create') takes, but for the name.
 
-    values: prefix, pattern, distribution, waypoint, ingressPhase, egressPhase, priority, enableFallback, of the types that the schema gives
-    them; absent or None where not set. Raises Invalid.
+    values: prefix, pattern, distribution, waypoint, ingressPhase, egressPhase, priority, enableFallback, of the types
+    that the schema gives them; absent or None where not set. Raises Invalid.
     """
     prefix, pattern = values.get("prefix"), values.get("pattern")
     if prefix is None and pattern is None:
@@ -62,5 +64,13 @@ def rule(values):
     priority = -1 if priority is None else priority
     if not -1 <= priority <= MAX_PRIORITY:
         raise Invalid("Priority value, if present, must be between 0 and QDR_MAX_PRIORITY")
-    return {"prefix": prefix, "pattern": pattern, "match": match, "distribution": values.get("distribution") or "balanced",
-            "ingressPhase": ingress, "egressPhase": egress, "priority": priority, "fallback": fallback}
+    return {
+        "prefix": prefix,
+        "pattern": pattern,
+        "match": match,
+        "distribution": values.get("distribution") or "balanced",
+        "ingressPhase": ingress,
+        "egressPhase": egress,
+        "priority": priority,
+        "fallback": fallback,
+    }

@@ -1,7 +1,8 @@
-"""The management node: requests in, answers out (management.md section 2).
+"""The management node: requests in, answers out (management reference section 2).
 
-A request is decoded, its operation found, and answered with a status, a description and a body; whatever goes wrong on the way becomes
-an answer too. Departures from Qpid Dispatch, all where it answered wrongly or not at all, are listed in docs/differences-from-qpid-dispatch.md.
+A request is decoded, its operation found, and answered with a status, a description and a body; whatever goes wrong on
+the way becomes an answer too. Departures from Qpid Dispatch, all where it answered wrongly or not at all, are listed
+in docs/differences-from-qpid-dispatch.md.
 """
 
 from trunkline import actions, addresses, amqp, checks, core, entities, refusals, schema
@@ -10,25 +11,58 @@ from trunkline.entities import ADDRESS, MANAGEMENT, Duplicate, make
 # Larger requests are none; C rejects them, and so do we.
 MAX_REQUEST = 1 << 20
 
-OK, CREATED, NO_CONTENT, BAD_REQUEST, FORBIDDEN, NOT_FOUND, INTERNAL_ERROR, NOT_IMPLEMENTED = 200, 201, 204, 400, 403, 404, 500, 501
-DESCRIPTIONS = {200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 403: "Forbidden", 404: "Not Found",
-                500: "Internal Server Error", 501: "Not Implemented"}
+OK, CREATED, NO_CONTENT, BAD_REQUEST, FORBIDDEN, NOT_FOUND, INTERNAL_ERROR, NOT_IMPLEMENTED = (
+    200,
+    201,
+    204,
+    400,
+    403,
+    404,
+    500,
+    501,
+)
+DESCRIPTIONS = {
+    200: "OK",
+    201: "Created",
+    204: "No Content",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+}
 EMPTY_MAP, NULL = amqp.encode({}), amqp.encode(None)
 
 CONFIG_ADDRESS = schema.find(ADDRESS)
 ROUTER, CONNECTION, LINK = schema.find("router"), schema.find("connection"), schema.find("router.link")
 # Core types without objects in this version: they can be asked for, and there are none.
-NONE_YET = {schema.find("router.config." + kind): "No name or identity provided" for kind in ("linkRoute", "autoLink", "exchange")}
+NONE_YET = {
+    schema.find("router.config." + kind): "No name or identity provided"
+    for kind in ("linkRoute", "autoLink", "exchange")
+}
 NONE_YET[schema.find("router.config.binding")] = "No binding name or identity provided"
 NONE_YET[schema.find("router.connection.linkRoute")] = "No name or identity provided"
 CONSOLE = schema.find("console")
 # Attributes that C knows of an entity that we hold: their values are asked for when the entity is shown.
-LIVE = {"connector": ("failoverUrls", "connectionStatus", "connectionMsg"),
-        "policy": ("connectionsProcessed", "connectionsDenied", "connectionsCurrent", "linksDenied", "maxMessageSizeDenied", "totalDenials")}
+LIVE = {
+    "connector": ("failoverUrls", "connectionStatus", "connectionMsg"),
+    "policy": (
+        "connectionsProcessed",
+        "connectionsDenied",
+        "connectionsCurrent",
+        "linksDenied",
+        "maxMessageSizeDenied",
+        "totalDenials",
+    ),
+}
 # General types whose entities C has: the attribute that C knows each by.
 FROM_CORE = {"logStats": "name", "allocator": "typeName", "router.node": "id"}
 # Core columns that Python has or that are another column under a second name.
-SAME_AS = {"router.address": {"name": "key", "identity": "key"}, "router": {"blockedLinkCount": "linksBlocked"}, ADDRESS: {"enableFallback": "fallback"}}
+SAME_AS = {
+    "router.address": {"name": "key", "identity": "key"},
+    "router": {"blockedLinkCount": "linksBlocked"},
+    ADDRESS: {"enableFallback": "fallback"},
+}
 
 
 class Failure(Exception):
@@ -40,14 +74,30 @@ class Failure(Exception):
 
 
 class Request:
-    __slots__ = ("operation", "type", "name", "identity", "entity_type", "properties", "body", "has_body", "conn_id", "reply_to")
+    __slots__ = (
+        "operation",
+        "type",
+        "name",
+        "identity",
+        "entity_type",
+        "properties",
+        "body",
+        "has_body",
+        "conn_id",
+        "reply_to",
+    )
 
 
 def on_request(message, conn_id, to):
     """Answer one request. See core.py."""
     try:
         if len(message) > MAX_REQUEST:
-            core.log("AGENT", core.WARNING, "Management request of %d octets from connection %d dropped: at most %d are allowed" % (len(message), conn_id, MAX_REQUEST))
+            core.log(
+                "AGENT",
+                core.WARNING,
+                "Management request of %d octets from connection %d dropped: at most %d are allowed"
+                % (len(message), conn_id, MAX_REQUEST),
+            )
             return
         received = amqp.decode_message(message)
     except amqp.CodecError as error:
@@ -61,7 +111,9 @@ def on_request(message, conn_id, to):
         if not reply_to or "\0" in reply_to:
             return
         status, description, body = _answer(received, conn_id)
-        answer = amqp.encode_message(reply_to, received.correlation_id, {"statusCode": amqp.Int(status), "statusDescription": description}, body)
+        answer = amqp.encode_message(
+            reply_to, received.correlation_id, {"statusCode": amqp.Int(status), "statusDescription": description}, body
+        )
         if not core.send(reply_to, answer) and core.log_enabled("AGENT", core.DEBUG):
             core.log("AGENT", core.DEBUG, "Nobody receives the answer to a management request at %s" % reply_to)
     except Exception as error:
@@ -72,7 +124,12 @@ def _defect(error):
     """Log an exception that should not have been, with the place it comes from."""
     try:
         import traceback
-        core.log("AGENT", core.ERROR, "Management request failed: " + "".join(traceback.format_exception(error)).replace("\n", " | "))
+
+        core.log(
+            "AGENT",
+            core.ERROR,
+            "Management request failed: " + "".join(traceback.format_exception(error)).replace("\n", " | "),
+        )
     except Exception:  # nothing is left to report to
         core.log("AGENT", core.ERROR, "Management request failed: %s" % type(error).__name__)
 
@@ -112,11 +169,21 @@ def _request(received, conn_id):
     request.body, request.has_body, request.conn_id = received.body, received.has_body, conn_id
     operation = properties.get("operation")
     if not isinstance(operation, str) or not operation:
-        raise Failure(BAD_REQUEST, "No 'operation' property: Message(address=%r, properties=%r, body=%r, reply_to=%r, correlation_id=%r)" % (
-            received.properties.get("to"), _Shown(properties), _Shown(received.body), received.properties["reply_to"],
-            _Shown(received.properties.get("correlation_id"))))
+        raise Failure(
+            BAD_REQUEST,
+            "No 'operation' property: Message(address=%r, properties=%r, body=%r, reply_to=%r, correlation_id=%r)"
+            % (
+                received.properties.get("to"),
+                _Shown(properties),
+                _Shown(received.body),
+                received.properties["reply_to"],
+                _Shown(received.properties.get("correlation_id")),
+            ),
+        )
     request.operation = operation.upper()
-    request.type, request.name, request.identity, request.entity_type = (_text(properties, key) for key in ("type", "name", "identity", "entityType"))
+    request.type, request.name, request.identity, request.entity_type = (
+        _text(properties, key) for key in ("type", "name", "identity", "entityType")
+    )
     return request
 
 
@@ -130,7 +197,8 @@ class _Shown:
         return checks.shown(self.value)
 
 
-# Which operation on which entity ------------------------------------------------------------------------------------------
+# Which operation on which entity
+# ------------------------------------------------------------------------------------------
 
 
 def _known_type(name):
@@ -141,7 +209,12 @@ def _known_type(name):
 
 
 def _not_implemented(request, entity_type, body=EMPTY_MAP):
-    return Failure(NOT_IMPLEMENTED, "Operation '%s' not implemented for '%s' %s" % (request.operation, entity_type.full, list(entity_type.operations)), body)
+    return Failure(
+        NOT_IMPLEMENTED,
+        "Operation '%s' not implemented for '%s' %s"
+        % (request.operation, entity_type.full, list(entity_type.operations)),
+        body,
+    )
 
 
 def _core_type(request):
@@ -165,7 +238,10 @@ def _perform(request):
         raise _not_implemented(request, entity.type)
     if operation == "READ":
         if request.type and entity.type is not schema.find(request.type) and entity is not MANAGEMENT:
-            raise Failure(NOT_FOUND, "Entity type '%s' does match requested type '%s'" % (entity.type.full, schema.qualify(request.type)))
+            raise Failure(
+                NOT_FOUND,
+                "Entity type '%s' does match requested type '%s'" % (entity.type.full, schema.qualify(request.type)),
+            )
         return OK, amqp.encode(_shown(entity, request))
     if entity.type.core:
         return CORE_OPERATIONS[operation](request, entity.type)
@@ -177,7 +253,7 @@ def _perform(request):
 
 
 def _find(request):
-    """The addressed entity (management.md 2.4)."""
+    """The addressed entity (management reference 2.4)."""
     management, requested = MANAGEMENT.type, request.type
     if request.name is None and request.identity is None:
         if requested is None or schema.find(requested) and management.is_a(schema.find(requested)):
@@ -192,17 +268,25 @@ def _find(request):
     if requested is not None:
         requested_type = _known_type(requested)
         if not entity.type.is_a(requested_type):
-            raise Failure(BAD_REQUEST, "Entity type '%s' does not extend requested type '%s'" % (entity.type.full, requested_type.full))
+            raise Failure(
+                BAD_REQUEST,
+                "Entity type '%s' does not extend requested type '%s'" % (entity.type.full, requested_type.full),
+            )
     return entity
 
 
 def _lookup(request):
-    """By name or, if there is none, by identity: a configured entity, the management node, or one that C has; or None."""
+    """By name or, if there is none, by identity: a configured entity, the management node, or one that C has; or
+    None."""
     registry = entities.registry
     if request.name is not None:
         found = MANAGEMENT if request.name == MANAGEMENT.name else registry.named(request.name)
     else:
-        found = MANAGEMENT if request.identity == MANAGEMENT.identity else registry.by_identity(request.identity) or registry.address(request.identity)
+        found = (
+            MANAGEMENT
+            if request.identity == MANAGEMENT.identity
+            else registry.by_identity(request.identity) or registry.address(request.identity)
+        )
     if found:
         return found
     for entity in _live_entities(request):
@@ -225,11 +309,13 @@ def _live_entities(request, only=None):
             yield entities.Entity(entity_type, values, identity, values.pop("name") if key == "name" else identity)
 
 
-# Showing entities -----------------------------------------------------------------------------------------------------------
+# Showing entities
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _shown(entity, request):
-    """All attributes of an entity that have a value; of core types all columns, with nulls, and for the router what else was configured."""
+    """All attributes of an entity that have a value; of core types all columns, with nulls, and for the router what
+    else was configured."""
     if entity.type is CONFIG_ADDRESS or entity.type is ROUTER:
         names = _all_columns(entity.type)
         if entity.type is ROUTER:
@@ -258,13 +344,24 @@ def _all_columns(entity_type):
 
 
 def _address_values(entity):
-    """Every attribute of an address rule as clients see it (management.md 4.5)."""
+    """Every attribute of an address rule as clients see it (management reference 4.5)."""
     values = entity.values
     phases = values["ingressPhase"], values["egressPhase"]
     distribution = values["distribution"]
-    return {"name": entity.name, "identity": entity.identity, "type": CONFIG_ADDRESS.full, "prefix": values["prefix"], "pattern": values["pattern"],
-            "distribution": None if distribution == "unavailable" else distribution, "waypoint": phases == (0, 1), "ingressPhase": phases[0],
-            "egressPhase": phases[1], "priority": values["priority"], "fallback": values["fallback"], "enableFallback": values["fallback"]}
+    return {
+        "name": entity.name,
+        "identity": entity.identity,
+        "type": CONFIG_ADDRESS.full,
+        "prefix": values["prefix"],
+        "pattern": values["pattern"],
+        "distribution": None if distribution == "unavailable" else distribution,
+        "waypoint": phases == (0, 1),
+        "ingressPhase": phases[0],
+        "egressPhase": phases[1],
+        "priority": values["priority"],
+        "fallback": values["fallback"],
+        "enableFallback": values["fallback"],
+    }
 
 
 def _router_values(names, request):
@@ -275,10 +372,17 @@ def _router_values(names, request):
     values.update(name=entity.values["id"], identity="1", type=ROUTER.full, area="0", version=core.VERSION)
     if "hostName" in values:
         from posix import uname
+
         values["hostName"] = uname().nodename
-    wanted = tuple(dict.fromkeys(aliases.get(n, n) for n in names if n in aliases or n in ROUTER.columns and values[n] is None and n not in ROUTER_CONFIGURED))
+    wanted = tuple(
+        dict.fromkeys(
+            aliases.get(n, n)
+            for n in names
+            if n in aliases or n in ROUTER.columns and values[n] is None and n not in ROUTER_CONFIGURED
+        )
+    )
     if wanted:
-        row, = core.query("router", wanted, 0, 1, request.conn_id)
+        (row,) = core.query("router", wanted, 0, 1, request.conn_id)
         figures = dict(zip(wanted, row))
         values.update((n, figures[aliases.get(n, n)]) for n in names if aliases.get(n, n) in figures)
     return values
@@ -287,7 +391,8 @@ def _router_values(names, request):
 ROUTER_CONFIGURED = {a.name for a in ROUTER.own_attributes.values() if not a.read_only} | {"name", "identity", "type"}
 
 
-# QUERY ----------------------------------------------------------------------------------------------------------------------
+# QUERY
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def _number(request, key):
@@ -319,7 +424,9 @@ def _names_asked(request):
 def _refuse_unknown(asked, known, entity_type):
     unknown = [n for n in asked if n not in known]
     if unknown:
-        raise Failure(NOT_FOUND, "Unknown attributes %s%s." % (unknown, " for type " + entity_type.full if entity_type else ""))
+        raise Failure(
+            NOT_FOUND, "Unknown attributes %s%s." % (unknown, " for type " + entity_type.full if entity_type else "")
+        )
 
 
 def _query(request, core_type=None):
@@ -345,12 +452,13 @@ def _query(request, core_type=None):
         row = [shown.get(n) for n in names]
         if any(v is not None for v in row):
             rows.append(row)
-    rows = rows[offset:offset + count if count else None]
+    rows = rows[offset : offset + count if count else None]
     return amqp.encode_table(names, [None] * len(names), rows)
 
 
 def _general_maps(request, selected):
-    """Attributes of each entity of the selected types in order of creation, the management node first and what C has last.
+    """Attributes of each entity of the selected types in order of creation, the management node first and what C has
+    last.
 
     Connections, links and addresses in use are left out: they are asked for by their own types, in pages.
     """
@@ -372,7 +480,7 @@ def _core_rows(request, entity_type, names, offset, count):
         values = _router_values(names, request)
         return [[values[n] for n in names]] if offset == 0 else []
     if entity_type is CONFIG_ADDRESS:
-        rules = entities.registry.of(CONFIG_ADDRESS)[offset:offset + count if count else None]
+        rules = entities.registry.of(CONFIG_ADDRESS)[offset : offset + count if count else None]
         return [[values[n] for n in names] for values in map(_address_values, rules)]
     wanted, build = _core_columns(entity_type, names)
     rows = core.query(entity_type.short, wanted, offset, count, request.conn_id)
@@ -380,10 +488,13 @@ def _core_rows(request, entity_type, names, offset, count):
 
 
 def _core_columns(entity_type, names):
-    """What to ask C for so that `names` can be shown: (columns, function from C's row to ours, or None if they are the same)."""
+    """What to ask C for so that `names` can be shown: (columns, function from C's row to ours, or None if they are the
+    same)."""
     aliases = SAME_AS.get(entity_type.short, {})
     sources = ["host" if entity_type is CONNECTION and n == "name" else aliases.get(n, n) for n in names]
-    wanted = tuple(dict.fromkeys(n for n in sources if n != "type")) or ("identity" if "identity" not in aliases else "key",)
+    wanted = tuple(dict.fromkeys(n for n in sources if n != "type")) or (
+        "identity" if "identity" not in aliases else "key",
+    )
     if list(wanted) == names and entity_type is not CONNECTION:
         return wanted, None
     places = [None if n == "type" else wanted.index(n) for n in sources]
@@ -399,7 +510,8 @@ def _core_columns(entity_type, names):
     return wanted, build
 
 
-# READ, UPDATE, DELETE of core types -----------------------------------------------------------------------------------------
+# READ, UPDATE, DELETE of core types
+# -----------------------------------------------------------------------------------------
 
 
 def _read_core(request, entity_type):
@@ -408,7 +520,11 @@ def _read_core(request, entity_type):
         raise Failure(FORBIDDEN)
     if entity_type is ROUTER:
         router = entities.registry.singleton("router")
-        if identity not in (None, "1", router.identity) or identity is None and name not in (None, router.name, router.values["id"]):
+        if (
+            identity not in (None, "1", router.identity)
+            or identity is None
+            and name not in (None, router.name, router.values["id"])
+        ):
             raise Failure(NOT_FOUND)
         return OK, amqp.encode(_shown(router, request))
     if entity_type in NONE_YET:
@@ -420,7 +536,9 @@ def _read_core(request, entity_type):
     if entity_type is CONNECTION and identity is None:
         raise Failure(BAD_REQUEST, "Name not supported. Identity required")
     if entity_type is LINK and identity is None:
-        raise Failure(BAD_REQUEST, "No name or identity provided" if name is None else "Name not supported. Identity required")
+        raise Failure(
+            BAD_REQUEST, "No name or identity provided" if name is None else "Name not supported. Identity required"
+        )
     key = identity if identity is not None else name
     names = _all_columns(entity_type)
     wanted, build = _core_columns(entity_type, names)
@@ -455,7 +573,7 @@ def _update_core(request, entity_type):
 
 
 def _update_link(request):
-    """adminStatus is accepted and changes nothing, as ever (management.md 2.5)."""
+    """adminStatus is accepted and changes nothing, as ever (management reference 2.5)."""
     if request.identity is None:
         raise Failure(BAD_REQUEST)
     if not isinstance(request.body, dict) or set(request.body) - {"adminStatus"}:
@@ -518,7 +636,8 @@ def _delete_core(request, entity_type):
 CORE_OPERATIONS = {"READ": _read_core, "UPDATE": _update_core, "DELETE": _delete_core}
 
 
-# CREATE ---------------------------------------------------------------------------------------------------------------------
+# CREATE
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def _create(request):
@@ -552,7 +671,9 @@ def _create(request):
     converted, problems = checks.check_all(entity_type, values, _warn)
     if problems:
         raise Failure(BAD_REQUEST, problems[0].wire)
-    refused = refusals.refused_type(entity_type) or next((text for _, text in refusals.refused_attributes(entity_type, converted)), None)
+    refused = refusals.refused_type(entity_type) or next(
+        (text for _, text in refusals.refused_attributes(entity_type, converted)), None
+    )
     if refused:
         raise Failure(NOT_IMPLEMENTED, "%s: %s" % (entity_type.full, refused))
     registry = entities.registry
@@ -576,7 +697,8 @@ def _warn(text):
 
 
 def _create_core(request, entity_type):
-    """The core half: only the name property names the entity, unknown keys of the body are ignored, failures have a null body."""
+    """The core half: only the name property names the entity, unknown keys of the body are ignored, failures have a
+    null body."""
     if entity_type in (ROUTER, CONSOLE):
         raise Failure(FORBIDDEN, body=NULL)
     if "CREATE" not in entity_type.operations:
@@ -609,7 +731,8 @@ def _create_core(request, entity_type):
 
 
 def _address_attributes(body):
-    """Attributes of an address from a request's body, converted; addresses.Invalid where a value is wrong. `fallback` is enableFallback."""
+    """Attributes of an address from a request's body, converted; addresses.Invalid where a value is wrong. `fallback`
+    is enableFallback."""
     values = {str(k): v for k, v in body.items() if isinstance(k, str)}
     if "fallback" in values:
         values.setdefault("enableFallback", values["fallback"])
@@ -630,11 +753,13 @@ def _address_attributes(body):
     return converted
 
 
-# Operations on configured entities ------------------------------------------------------------------------------------------
+# Operations on configured entities
+# ------------------------------------------------------------------------------------------
 
 
 def _update(request, entity):
-    """log and dummy: change what the body names; nothing is changed if any of it cannot be (management.md 2.5, UPDATE)."""
+    """log and dummy: change what the body names; nothing is changed if any of it cannot be (management reference 2.5,
+    UPDATE)."""
     if request.has_body and request.body is not None and not isinstance(request.body, dict):
         raise Failure(BAD_REQUEST, "Body of request must be a map")
     entity_type, values = entity.type, {str(k): v for k, v in (request.body or {}).items()}
@@ -644,8 +769,10 @@ def _update(request, entity):
         attribute = entity_type.attributes.get(entity_type.old_names.get(name, name))
         if attribute is None:
             raise Failure(BAD_REQUEST, "Unknown attribute '%s' for '%s'" % (name, entity_type.full))
-        if not attribute.update and (current.get(attribute.name) != value and
-                                     not (attribute.name == "type" and isinstance(value, str) and schema.find(value) is entity_type)):
+        if not attribute.update and (
+            current.get(attribute.name) != value
+            and not (attribute.name == "type" and isinstance(value, str) and schema.find(value) is entity_type)
+        ):
             raise Failure(BAD_REQUEST, "Cannot update attribute '%s' in UPDATE" % name)
         if value is None:
             removed.append(attribute.name)
@@ -683,12 +810,15 @@ def _callme(request, entity):
 ENTITY_OPERATIONS = {"UPDATE": _update, "DELETE": _delete, "CALLME": _callme}
 
 
-# Operations of the management node --------------------------------------------------------------------------------------------
+# Operations of the management node
+# --------------------------------------------------------------------------------------------
 
 
 def _get_types(request):
     requested = _known_type(request.entity_type) if request.entity_type else None
-    return amqp.encode({t.full: [b.full for b in t.bases()] for t in schema.types() if requested is None or t.is_a(requested)})
+    return amqp.encode(
+        {t.full: [b.full for b in t.bases()] for t in schema.types() if requested is None or t.is_a(requested)}
+    )
 
 
 def _per_type(request, lists):
@@ -721,20 +851,34 @@ def _get_schema(request):
 
 def _get_json_schema(request):
     import json
+
     indent = request.properties.get("indent")
-    return amqp.encode(json.dumps(schema.dump(), indent=min(_number(request, "indent"), 64) if indent is not None else None))
+    return amqp.encode(
+        json.dumps(schema.dump(), indent=min(_number(request, "indent"), 64) if indent is not None else None)
+    )
 
 
 def _get_log(request):
     try:
         limit = int(request.properties.get("limit") or 0)
     except (TypeError, ValueError):
-        raise Failure(INTERNAL_ERROR, "ValueError: invalid literal for int() with base 10: %s" % checks.quote(request.properties["limit"])) from None
+        raise Failure(
+            INTERNAL_ERROR,
+            "ValueError: invalid literal for int() with base 10: %s" % checks.quote(request.properties["limit"]),
+        ) from None
     if limit < 0:
         raise Failure(BAD_REQUEST, "Property 'limit' must not be negative")
     return amqp.encode([list(entry) for entry in core.log_entries(min(limit, (1 << 31) - 1))])
 
 
-MANAGEMENT_OPERATIONS = {"QUERY": _query, "GET-TYPES": _get_types, "GET-OPERATIONS": _get_operations, "GET-ATTRIBUTES": _get_attributes,
-                         "GET-ANNOTATIONS": _get_annotations, "GET-MGMT-NODES": _get_mgmt_nodes, "GET-SCHEMA": _get_schema,
-                         "GET-JSON-SCHEMA": _get_json_schema, "GET-LOG": _get_log}
+MANAGEMENT_OPERATIONS = {
+    "QUERY": _query,
+    "GET-TYPES": _get_types,
+    "GET-OPERATIONS": _get_operations,
+    "GET-ATTRIBUTES": _get_attributes,
+    "GET-ANNOTATIONS": _get_annotations,
+    "GET-MGMT-NODES": _get_mgmt_nodes,
+    "GET-SCHEMA": _get_schema,
+    "GET-JSON-SCHEMA": _get_json_schema,
+    "GET-LOG": _get_log,
+}

@@ -2,14 +2,16 @@
 
 Source: AMQP 1.0 part 1, Types, and part 3.2, Message Format.
 
-Decoding turns each AMQP type into a Python type that remembers it, so that decode() and encode() are inverse up to the choice of the
-shortest constructor:
+Decoding turns each AMQP type into a Python type that remembers it, so that decode() and encode() are inverse up to the
+choice of the shortest constructor:
 
     null None | boolean bool | string str | binary bytes | list list | map dict | double float | int Int | long Long
     ubyte UByte, ushort UShort, uint UInt, ulong ULong, byte Byte, short Short, timestamp Timestamp (all of them int)
-    symbol Symbol, char Char (str) | float Float | uuid UUID, decimal32 .. 128 Decimal (bytes) | array Array | described Described
+    symbol Symbol, char Char (str) | float Float | uuid UUID, decimal32 .. 128 Decimal (bytes) | array Array |
+    described Described
 
-Encoding also takes plain int: int if it fits 32 bits, else long, else ulong. Whatever is wrong with octets or values raises CodecError.
+Encoding also takes plain int: int if it fits 32 bits, else long, else ulong. Whatever is wrong with octets or values
+raises CodecError.
 """
 
 from struct import Struct, error as StructError
@@ -22,19 +24,56 @@ class CodecError(ValueError):
     """The octets are no AMQP, or the value has no AMQP form. The text says what and where."""
 
 
-class Byte(int): pass
-class Short(int): pass
-class Int(int): pass
-class Long(int): pass
-class UByte(int): pass
-class UShort(int): pass
-class UInt(int): pass
-class ULong(int): pass
-class Timestamp(int): pass
-class Float(float): pass
-class Symbol(str): pass
-class Char(str): pass
-class UUID(bytes): pass
+class Byte(int):
+    pass
+
+
+class Short(int):
+    pass
+
+
+class Int(int):
+    pass
+
+
+class Long(int):
+    pass
+
+
+class UByte(int):
+    pass
+
+
+class UShort(int):
+    pass
+
+
+class UInt(int):
+    pass
+
+
+class ULong(int):
+    pass
+
+
+class Timestamp(int):
+    pass
+
+
+class Float(float):
+    pass
+
+
+class Symbol(str):
+    pass
+
+
+class Char(str):
+    pass
+
+
+class UUID(bytes):
+    pass
 
 
 class Decimal(bytes):
@@ -71,6 +110,7 @@ _b, _h, _i, _q, _f, _d = Struct(">b"), Struct(">h"), Struct(">i"), Struct(">q"),
 # Decoding -------------------------------------------------------------------------------------------------------------
 # part 1.6, Primitive Type Definitions. Fixed widths: code -> (octets, function of octets).
 
+
 def _boolean(octets):
     if octets[0] > 1:
         raise CodecError("boolean octet 0x%02x" % octets[0])
@@ -78,7 +118,7 @@ def _boolean(octets):
 
 
 def _char(octets):
-    code, = _I.unpack(octets)
+    (code,) = _I.unpack(octets)
     if code > 0x10FFFF or 0xD800 <= code < 0xE000:
         raise CodecError("char 0x%x is no Unicode character" % code)
     return Char(chr(code))
@@ -90,14 +130,33 @@ def _unpacker(struct, python_type):
 
 
 FIXED = {
-    0x40: (0, lambda octets: None), 0x41: (0, lambda octets: True), 0x42: (0, lambda octets: False), 0x43: (0, lambda octets: UInt(0)),
-    0x44: (0, lambda octets: ULong(0)), 0x45: (0, lambda octets: []),
-    0x50: (1, _unpacker(_B, UByte)), 0x51: (1, _unpacker(_b, Byte)), 0x52: (1, _unpacker(_B, UInt)), 0x53: (1, _unpacker(_B, ULong)),
-    0x54: (1, _unpacker(_b, Int)), 0x55: (1, _unpacker(_b, Long)), 0x56: (1, _boolean),
-    0x60: (2, _unpacker(_H, UShort)), 0x61: (2, _unpacker(_h, Short)),
-    0x70: (4, _unpacker(_I, UInt)), 0x71: (4, _unpacker(_i, Int)), 0x72: (4, _unpacker(_f, Float)), 0x73: (4, _char), 0x74: (4, Decimal),
-    0x80: (8, _unpacker(_Q, ULong)), 0x81: (8, _unpacker(_q, Long)), 0x82: (8, _unpacker(_d, float)), 0x83: (8, _unpacker(_q, Timestamp)),
-    0x84: (8, Decimal), 0x94: (16, Decimal), 0x98: (16, UUID),
+    0x40: (0, lambda octets: None),
+    0x41: (0, lambda octets: True),
+    0x42: (0, lambda octets: False),
+    0x43: (0, lambda octets: UInt(0)),
+    0x44: (0, lambda octets: ULong(0)),
+    0x45: (0, lambda octets: []),
+    0x50: (1, _unpacker(_B, UByte)),
+    0x51: (1, _unpacker(_b, Byte)),
+    0x52: (1, _unpacker(_B, UInt)),
+    0x53: (1, _unpacker(_B, ULong)),
+    0x54: (1, _unpacker(_b, Int)),
+    0x55: (1, _unpacker(_b, Long)),
+    0x56: (1, _boolean),
+    0x60: (2, _unpacker(_H, UShort)),
+    0x61: (2, _unpacker(_h, Short)),
+    0x70: (4, _unpacker(_I, UInt)),
+    0x71: (4, _unpacker(_i, Int)),
+    0x72: (4, _unpacker(_f, Float)),
+    0x73: (4, _char),
+    0x74: (4, Decimal),
+    0x80: (8, _unpacker(_Q, ULong)),
+    0x81: (8, _unpacker(_q, Long)),
+    0x82: (8, _unpacker(_d, float)),
+    0x83: (8, _unpacker(_q, Timestamp)),
+    0x84: (8, Decimal),
+    0x94: (16, Decimal),
+    0x98: (16, UUID),
 }
 
 
@@ -116,8 +175,22 @@ def _symbol(octets):
 
 
 # Variable widths and compounds: code -> (octets of the size field, what it is).
-VARIABLE = {0xA0: (1, bytes), 0xB0: (4, bytes), 0xA1: (1, _text), 0xB1: (4, _text), 0xA3: (1, _symbol), 0xB3: (4, _symbol)}
-COMPOUND = {0xC0: (1, "list"), 0xD0: (4, "list"), 0xC1: (1, "map"), 0xD1: (4, "map"), 0xE0: (1, "array"), 0xF0: (4, "array")}
+VARIABLE = {
+    0xA0: (1, bytes),
+    0xB0: (4, bytes),
+    0xA1: (1, _text),
+    0xB1: (4, _text),
+    0xA3: (1, _symbol),
+    0xB3: (4, _symbol),
+}
+COMPOUND = {
+    0xC0: (1, "list"),
+    0xD0: (4, "list"),
+    0xC1: (1, "map"),
+    0xD1: (4, "map"),
+    0xE0: (1, "array"),
+    0xF0: (4, "array"),
+}
 
 
 def _size(data, at, end, width):
@@ -153,7 +226,7 @@ def _body(data, at, end, code, depth):
         size, at = _size(data, at, end, variable[0])
         if size > end - at:
             raise CodecError("octet %d: size %d is beyond the end" % (at, size))
-        return variable[1](data[at:at + size]), at + size
+        return variable[1](data[at : at + size]), at + size
     compound = COMPOUND.get(code)
     if compound is None:
         raise CodecError("octet %d: unknown constructor 0x%02x" % (at - 1, code))
@@ -208,7 +281,8 @@ def _array(data, at, behind, count, depth):
     if code == 0:
         raise CodecError("octet %d: array with two descriptors" % at)
     at += 1
-    # Elements of types without octets (null, true, list0 ...) cost the sender nothing and us memory; nobody sends them in arrays.
+    # Elements of types without octets (null, true, list0 ...) cost the sender nothing and us memory; nobody sends them
+    # in arrays.
     if count > (behind - at if FIXED.get(code, (1,))[0] else MAX_EMPTY_ELEMENTS):
         raise CodecError("octet %d: count %d is more than the octets there are" % (at, count))
     array = Array(code, descriptor=descriptor)
@@ -223,7 +297,8 @@ def decode(data, at=0):
     return _value(data, at, len(data), 0)
 
 
-# Encoding ---------------------------------------------------------------------------------------------------------------
+# Encoding
+# ---------------------------------------------------------------------------------------------------------------
 
 _NULL, _TRUE, _FALSE = b"\x40", b"\x41", b"\x42"
 _ULONG_SMALL = (b"\x44",) + tuple(b"\x53" + bytes((i,)) for i in range(1, 256))
@@ -300,9 +375,36 @@ def _encode_map(value, depth):
 
 _DECIMAL_CODES = {4: b"\x74", 8: b"\x84", 16: b"\x94"}
 # How the elements of an array are written: the type's widest constructor is used for all.
-_ARRAY_CODES = {0x43: 0x70, 0x52: 0x70, 0x44: 0x80, 0x53: 0x80, 0x54: 0x71, 0x55: 0x81, 0x41: 0x56, 0x42: 0x56, 0xA0: 0xB0, 0xA1: 0xB1, 0xA3: 0xB3,
-                0x45: 0xD0, 0xC0: 0xD0, 0xC1: 0xD1, 0xE0: 0xF0}
-_ARRAY_STRUCTS = {0x50: _B, 0x51: _b, 0x60: _H, 0x61: _h, 0x70: _I, 0x71: _i, 0x72: _f, 0x80: _Q, 0x81: _q, 0x82: _d, 0x83: _q}
+_ARRAY_CODES = {
+    0x43: 0x70,
+    0x52: 0x70,
+    0x44: 0x80,
+    0x53: 0x80,
+    0x54: 0x71,
+    0x55: 0x81,
+    0x41: 0x56,
+    0x42: 0x56,
+    0xA0: 0xB0,
+    0xA1: 0xB1,
+    0xA3: 0xB3,
+    0x45: 0xD0,
+    0xC0: 0xD0,
+    0xC1: 0xD1,
+    0xE0: 0xF0,
+}
+_ARRAY_STRUCTS = {
+    0x50: _B,
+    0x51: _b,
+    0x60: _H,
+    0x61: _h,
+    0x70: _I,
+    0x71: _i,
+    0x72: _f,
+    0x80: _Q,
+    0x81: _q,
+    0x82: _d,
+    0x83: _q,
+}
 
 
 def _array_element(code, value, depth):
@@ -345,11 +447,24 @@ def _encode_array(value, depth):
 
 
 _SIMPLE = {
-    type(None): lambda v: _NULL, bool: lambda v: _TRUE if v else _FALSE, int: _encode_plain_int, str: _encode_text,
-    bytes: lambda v: _variable(0xA0, v), float: lambda v: b"\x82" + _d.pack(v), Float: lambda v: b"\x72" + _f.pack(v),
-    Int: _encode_int, Long: _encode_long, UInt: _encode_uint, ULong: _encode_ulong,
-    UByte: lambda v: b"\x50" + _B.pack(v), Byte: lambda v: b"\x51" + _b.pack(v), UShort: lambda v: b"\x60" + _H.pack(v), Short: lambda v: b"\x61" + _h.pack(v),
-    Timestamp: lambda v: b"\x83" + _q.pack(v), Symbol: _encode_symbol, Char: _encode_char,
+    type(None): lambda v: _NULL,
+    bool: lambda v: _TRUE if v else _FALSE,
+    int: _encode_plain_int,
+    str: _encode_text,
+    bytes: lambda v: _variable(0xA0, v),
+    float: lambda v: b"\x82" + _d.pack(v),
+    Float: lambda v: b"\x72" + _f.pack(v),
+    Int: _encode_int,
+    Long: _encode_long,
+    UInt: _encode_uint,
+    ULong: _encode_ulong,
+    UByte: lambda v: b"\x50" + _B.pack(v),
+    Byte: lambda v: b"\x51" + _b.pack(v),
+    UShort: lambda v: b"\x60" + _H.pack(v),
+    Short: lambda v: b"\x61" + _h.pack(v),
+    Timestamp: lambda v: b"\x83" + _q.pack(v),
+    Symbol: _encode_symbol,
+    Char: _encode_char,
     UUID: lambda v: b"\x98" + v if len(v) == 16 else _wrong_length("uuid", v),
     Decimal: lambda v: _DECIMAL_CODES[len(v)] + v if len(v) in _DECIMAL_CODES else _wrong_length("decimal", v),
 }
@@ -384,7 +499,8 @@ def encode(value):
         raise CodecError("number out of range: %s" % error) from None
 
 
-# Tables: the rows of a QUERY ----------------------------------------------------------------------------------------------
+# Tables: the rows of a QUERY
+# ----------------------------------------------------------------------------------------------
 
 
 def _ulong_column(cells):
@@ -398,7 +514,8 @@ def _uint_column(cells):
 
 
 def _string_column(cells):
-    # Most columns of text repeat a few words, or hold an identity each; the cache serves the first and does not hurt the second.
+    # Most columns of text repeat a few words, or hold an identity each; the cache serves the first and does not hurt
+    # the second.
     known = {None: _NULL}
     encoded = []
     for v in cells:
@@ -414,17 +531,24 @@ def _column(one):
 
 
 _COLUMNS = {
-    "ulong": _ulong_column, "uint": _uint_column, "string": _string_column, "int": _column(_encode_int), "long": _column(_encode_long),
+    "ulong": _ulong_column,
+    "uint": _uint_column,
+    "string": _string_column,
+    "int": _column(_encode_int),
+    "long": _column(_encode_long),
     "boolean": lambda cells: [_NULL if v is None else _TRUE if v else _FALSE for v in cells],
-    None: lambda cells: [_encode(v, 3) for v in cells], "list": lambda cells: [_encode(v, 3) for v in cells], "map": lambda cells: [_encode(v, 3) for v in cells],
+    None: lambda cells: [_encode(v, 3) for v in cells],
+    "list": lambda cells: [_encode(v, 3) for v in cells],
+    "map": lambda cells: [_encode(v, 3) for v in cells],
 }
 
 
 def encode_table(names, types, rows):
     """The octets of {attributeNames: names, results: rows}, the body of an answer to QUERY.
 
-    types: for each column 'string', 'ulong', 'uint', 'int', 'long', 'boolean', 'list', 'map', or None for what the value suggests. rows: sequences with
-    a value for each column. Works column by column, twice as fast as value by value. Raises CodecError.
+    types: for each column 'string', 'ulong', 'uint', 'int', 'long', 'boolean', 'list', 'map', or None for what the
+    value suggests. rows: sequences with a value for each column. Works column by column, twice as fast as value by
+    value. Raises CodecError.
     """
     width = len(names)
     try:
@@ -437,36 +561,110 @@ def encode_table(names, types, rows):
     else:
         lists = [b"\x45"] * len(rows)
     results = _compound(0xC0, len(lists), b"".join(lists)) if lists else b"\x45"
-    return _compound(0xC1, 4, b"".join((_encode_text("attributeNames"), _encode_list(list(names), 1), _encode_text("results"), results)))
+    return _compound(
+        0xC1,
+        4,
+        b"".join((_encode_text("attributeNames"), _encode_list(list(names), 1), _encode_text("results"), results)),
+    )
 
 
-# Messages (part 3.2, Message Format) ----------------------------------------------------------------------------------------
+# Messages (part 3.2, Message Format)
+# ----------------------------------------------------------------------------------------
 
-HEADER, DELIVERY_ANNOTATIONS, MESSAGE_ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES, DATA, SEQUENCE, VALUE, FOOTER = range(0x70, 0x79)
-_SECTION_NAMES = {0x70 + i: name for i, name in enumerate(
-    ("header", "delivery-annotations", "message-annotations", "properties", "application-properties", "data", "amqp-sequence", "amqp-value", "footer"))}
-_SYMBOLIC = {Symbol("amqp:%s:%s" % (name, "list" if code in (HEADER, PROPERTIES) else
-                                    "binary" if code == DATA else "list" if code == SEQUENCE else "*" if code == VALUE else "map")): code
-             for code, name in _SECTION_NAMES.items()}
+(
+    HEADER,
+    DELIVERY_ANNOTATIONS,
+    MESSAGE_ANNOTATIONS,
+    PROPERTIES,
+    APPLICATION_PROPERTIES,
+    DATA,
+    SEQUENCE,
+    VALUE,
+    FOOTER,
+) = range(0x70, 0x79)
+_SECTION_NAMES = {
+    0x70 + i: name
+    for i, name in enumerate(
+        (
+            "header",
+            "delivery-annotations",
+            "message-annotations",
+            "properties",
+            "application-properties",
+            "data",
+            "amqp-sequence",
+            "amqp-value",
+            "footer",
+        )
+    )
+}
+_SYMBOLIC = {
+    Symbol(
+        "amqp:%s:%s"
+        % (
+            name,
+            "list"
+            if code in (HEADER, PROPERTIES)
+            else "binary"
+            if code == DATA
+            else "list"
+            if code == SEQUENCE
+            else "*"
+            if code == VALUE
+            else "map",
+        )
+    ): code
+    for code, name in _SECTION_NAMES.items()
+}
 # Order of sections; the body is data or amqp-sequence, any number, or one amqp-value.
-_RANK = {HEADER: 0, DELIVERY_ANNOTATIONS: 1, MESSAGE_ANNOTATIONS: 2, PROPERTIES: 3, APPLICATION_PROPERTIES: 4, DATA: 5, SEQUENCE: 5, VALUE: 5, FOOTER: 6}
-_PROPERTY_NAMES = ("message_id", "user_id", "to", "subject", "reply_to", "correlation_id", "content_type", "content_encoding", "absolute_expiry_time",
-                   "creation_time", "group_id", "group_sequence", "reply_to_group_id")
+_RANK = {
+    HEADER: 0,
+    DELIVERY_ANNOTATIONS: 1,
+    MESSAGE_ANNOTATIONS: 2,
+    PROPERTIES: 3,
+    APPLICATION_PROPERTIES: 4,
+    DATA: 5,
+    SEQUENCE: 5,
+    VALUE: 5,
+    FOOTER: 6,
+}
+_PROPERTY_NAMES = (
+    "message_id",
+    "user_id",
+    "to",
+    "subject",
+    "reply_to",
+    "correlation_id",
+    "content_type",
+    "content_encoding",
+    "absolute_expiry_time",
+    "creation_time",
+    "group_id",
+    "group_sequence",
+    "reply_to_group_id",
+)
 _TEXT_PROPERTIES = ("to", "subject", "reply_to")
 
 
 class Message:
     """A received message, as far as management needs it.
 
-    properties: {name: value} of those that are set. correlation_id: the encoded octets of that property, or None: echoed, it keeps its exact
-    type. application_properties: dict, or None if the section is missing. body: of amqp-value; a list for amqp-sequence, bytes for data, None without body.
-    has_body: whether there was any body section.
+    properties: {name: value} of those that are set. correlation_id: the encoded octets of that property, or None:
+    echoed, it keeps its exact type. application_properties: dict, or None if the section is missing. body: of
+    amqp-value; a list for amqp-sequence, bytes for data, None without body. has_body: whether there was any body
+    section.
     """
 
     __slots__ = ("properties", "correlation_id", "application_properties", "body", "has_body")
 
     def __init__(self):
-        self.properties, self.correlation_id, self.application_properties, self.body, self.has_body = {}, None, None, None, False
+        self.properties, self.correlation_id, self.application_properties, self.body, self.has_body = (
+            {},
+            None,
+            None,
+            None,
+            False,
+        )
 
 
 def _properties(message, data, start, end):
@@ -500,7 +698,13 @@ def decode_message(data):
         if data[at] != 0:
             raise CodecError("octet %d: a section does not begin with a descriptor" % at)
         descriptor, start = _value(data, at + 1, end, 0)
-        code = descriptor if type(descriptor) is ULong else _SYMBOLIC.get(descriptor) if type(descriptor) is Symbol else None
+        code = (
+            descriptor
+            if type(descriptor) is ULong
+            else _SYMBOLIC.get(descriptor)
+            if type(descriptor) is Symbol
+            else None
+        )
         if code not in _RANK:
             raise CodecError("octet %d: unknown section" % at)
         if _RANK[code] < rank or _RANK[code] == rank and (code != body_code or code == VALUE):
@@ -526,8 +730,18 @@ def decode_message(data):
 
 
 def encode_message(to, correlation_id, application_properties, body):
-    """The octets of an answer. correlation_id: encoded, or None. body: encoded octets of the amqp-value. Raises CodecError."""
+    """The octets of an answer. correlation_id: encoded, or None. body: encoded octets of the amqp-value. Raises
+    CodecError."""
     # message-id, user-id, to, subject, reply-to, correlation-id
     members = [_NULL, _NULL, _encode_text(to)] + ([_NULL, _NULL, correlation_id] if correlation_id else [])
-    return b"".join((b"\x00\x53\x70\x45", b"\x00\x53\x73", _compound(0xC0, len(members), b"".join(members)),
-                     b"\x00\x53\x74", encode(application_properties), b"\x00\x53\x77", body))
+    return b"".join(
+        (
+            b"\x00\x53\x70\x45",
+            b"\x00\x53\x73",
+            _compound(0xC0, len(members), b"".join(members)),
+            b"\x00\x53\x74",
+            encode(application_properties),
+            b"\x00\x53\x77",
+            body,
+        )
+    )

@@ -31,7 +31,9 @@ def start(path):
         for line in error.lines[1:]:
             core.log("AGENT", core.ERROR, line)
         more = " (and %d more errors)" % (len(error.lines) - 1) if len(error.lines) > 1 else ""
-        raise StartError("Python: Exception: Cannot load configuration file %s: %s%s" % (path, error.lines[0], more)) from None
+        raise StartError(
+            "Python: Exception: Cannot load configuration file %s: %s%s" % (path, error.lines[0], more)
+        ) from None
     entities.registry = loaded.registry
     try:
         carry_out(loaded)
@@ -40,7 +42,7 @@ def start(path):
 
 
 def carry_out(loaded):
-    """Apply a checked configuration in the order of management.md 6.1."""
+    """Apply a checked configuration in the order of management reference 6.1."""
     registry = loaded.registry
     logs = schema.find("log")
     for module in logs.attributes["module"].enum:
@@ -59,5 +61,10 @@ def carry_out(loaded):
             except core.Error as error:
                 if short == "listener" and error.args[0] == "System":
                     core.log("SERVER", core.ERROR, error.args[1])
-                    core.log("SERVER", core.CRITICAL, "Shutting down, required listener failed %s:%s" % (entity.values["host"], entity.values["port"]))
+                    core.log(
+                        "SERVER",
+                        core.CRITICAL,
+                        "Shutting down, required listener failed %s:%s"
+                        % (entity.values["host"], entity.values["port"]),
+                    )
                 raise

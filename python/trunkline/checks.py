@@ -1,7 +1,8 @@
 """Checking of attribute values, one entity at a time; used for configuration files and for CREATE and UPDATE alike.
 
-What is found wrong is a Problem with two texts: `wire`, the sentence of the old router that management clients may match on
-(management.md sections 2.5 and 3), and `text`, the line for a person with a file: what was found and what is allowed.
+What is found wrong is a Problem with two texts: `wire`, the sentence of the old router that management clients may
+match on (management reference sections 2.5 and 3), and `text`, the line for a person with a file: what was found and
+what is allowed.
 """
 
 from trunkline import schema
@@ -12,22 +13,43 @@ INT32 = (-(1 << 31), (1 << 31) - 1)
 INT64 = (-(1 << 63), (1 << 63) - 1)
 # Limits of integers. Those not named are 32 bits wide, as they are inside the router.
 RANGES = {
-    ("listener", "maxFrameSize"): (0, INT32[1]), ("connector", "maxFrameSize"): (0, INT32[1]),
-    ("listener", "maxSessions"): (0, INT32[1]), ("connector", "maxSessions"): (0, INT32[1]),
-    ("listener", "maxSessionFrames"): (0, INT32[1]), ("connector", "maxSessionFrames"): (0, INT32[1]),
-    ("listener", "idleTimeoutSeconds"): (0, 4294967), ("connector", "idleTimeoutSeconds"): (0, 4294967),
+    ("listener", "maxFrameSize"): (0, INT32[1]),
+    ("connector", "maxFrameSize"): (0, INT32[1]),
+    ("listener", "maxSessions"): (0, INT32[1]),
+    ("connector", "maxSessions"): (0, INT32[1]),
+    ("listener", "maxSessionFrames"): (0, INT32[1]),
+    ("connector", "maxSessionFrames"): (0, INT32[1]),
+    ("listener", "idleTimeoutSeconds"): (0, 4294967),
+    ("connector", "idleTimeoutSeconds"): (0, 4294967),
     ("listener", "initialHandshakeTimeoutSeconds"): (0, 4294967),
-    ("listener", "linkCapacity"): (0, INT32[1]), ("connector", "linkCapacity"): (0, INT32[1]),
+    ("listener", "linkCapacity"): (0, INT32[1]),
+    ("connector", "linkCapacity"): (0, INT32[1]),
     ("router", "workerThreads"): (INT32[0], 1024),
-    ("policy", "maxMessageSize"): INT64, ("vhost", "maxMessageSize"): INT64,
-    ("vhostUserGroupSettings", "maxMessageSize"): INT64, ("vhostUserGroupSettings", "maxSessionWindow"): INT64,
+    ("policy", "maxMessageSize"): INT64,
+    ("vhost", "maxMessageSize"): INT64,
+    ("vhostUserGroupSettings", "maxMessageSize"): INT64,
+    ("vhostUserGroupSettings", "maxSessionWindow"): INT64,
 }
-# Keys of openProperties that the router sets itself, by whole name and by beginning (management.md 3.4).
+# Keys of openProperties that the router sets itself, by whole name and by beginning (management reference 3.4).
 RESERVED_KEYS = ("product", "version", "failover-server-list", "network-host", "port")
 RESERVED_STARTS = ("qd.", "x-opt-qd.")
 MECHANISMS = ("ANONYMOUS", "PLAIN", "EXTERNAL")
-MESSAGE_PARTS = ("message-id", "user-id", "to", "subject", "reply-to", "correlation-id", "content-type", "content-encoding", "absolute-expiry-time",
-                 "creation-time", "group-id", "group-sequence", "reply-to-group-id", "app-properties")
+MESSAGE_PARTS = (
+    "message-id",
+    "user-id",
+    "to",
+    "subject",
+    "reply-to",
+    "correlation-id",
+    "content-type",
+    "content-encoding",
+    "absolute-expiry-time",
+    "creation-time",
+    "group-id",
+    "group-sequence",
+    "reply-to-group-id",
+    "app-properties",
+)
 
 
 class Problem(Exception):
@@ -55,6 +77,7 @@ def quote(value):
 def instead(name, allowed):
     """'; did you mean ...? allowed: ...', the question only if one of the allowed names is near."""
     from difflib import get_close_matches  # rare, and costs more than all of the start-up
+
     lower = {a.lower(): a for a in allowed}
     near = get_close_matches(name.lower(), lower, 1)
     return "; %sallowed: %s" % ("did you mean '%s'? " % lower[near[0]] if near else "", ", ".join(allowed))
@@ -65,7 +88,11 @@ def boolean(value):
         lower = value.lower()
         if lower in TRUE or lower in FALSE:
             return lower in TRUE
-        raise Problem(None, "Invalid Boolean value ''%s''" % value, "%s is not a boolean; allowed: %s" % (quote(value), ", ".join(TRUE + FALSE)))
+        raise Problem(
+            None,
+            "Invalid Boolean value ''%s''" % value,
+            "%s is not a boolean; allowed: %s" % (quote(value), ", ".join(TRUE + FALSE)),
+        )
     return bool(value)
 
 
@@ -73,7 +100,9 @@ def integer(value, limits):
     try:
         number = int(value)
     except (ValueError, TypeError, OverflowError):
-        raise Problem(None, "invalid literal for int() with base 10: %s" % quote(value), "%s is not a whole number" % quote(value)) from None
+        raise Problem(
+            None, "invalid literal for int() with base 10: %s" % quote(value), "%s is not a whole number" % quote(value)
+        ) from None
     if not limits[0] <= number <= limits[1]:
         text = "%s is out of range; allowed: %d to %d" % (quote(str(number)), *limits)
         raise Problem(None, text, text)
@@ -87,8 +116,11 @@ def enumerated(value, values):
     try:
         return values[int(value)]
     except (ValueError, TypeError, OverflowError, IndexError):
-        raise Problem(None, "Invalid value for enum%s: %s" % (list(values), quote(value)),
-                      "%s is not allowed%s" % (quote(value), instead(str(value), values))) from None
+        raise Problem(
+            None,
+            "Invalid value for enum%s: %s" % (list(values), quote(value)),
+            "%s is not allowed%s" % (quote(value), instead(str(value), values)),
+        ) from None
 
 
 def plain(value):
@@ -144,17 +176,27 @@ def convert(entity_type, attribute, value):
 
 
 def rename(entity_type, values, warn):
-    """values with old attribute names replaced by current ones (management.md 13.2). Returns (values, {current: as written}, problems)."""
+    """values with old attribute names replaced by current ones (management reference 13.2). Returns (values, {current:
+    as written}, problems)."""
     problems, written, renamed = [], {}, {}
     for name, value in values.items():
         current = entity_type.old_names.get(name)
         if current is None:
             renamed[name] = value
         elif current in values and values[current] is not None:
-            problems.append(Problem(name, "%s: Both '%s' and '%s' cannot be specified for entity '%s'" % (entity_type.full, name, current, entity_type.short),
-                                    "both the old name '%s' and its successor '%s' are given" % (name, current)))
+            problems.append(
+                Problem(
+                    name,
+                    "%s: Both '%s' and '%s' cannot be specified for entity '%s'"
+                    % (entity_type.full, name, current, entity_type.short),
+                    "both the old name '%s' and its successor '%s' are given" % (name, current),
+                )
+            )
         else:
-            warn("Attribute '%s' of entity '%s' has been deprecated. Use '%s' instead" % (name, entity_type.short, current))
+            warn(
+                "Attribute '%s' of entity '%s' has been deprecated. Use '%s' instead"
+                % (name, entity_type.short, current)
+            )
             renamed[current] = value
             written[current] = name
     return renamed, written, problems
@@ -163,8 +205,9 @@ def rename(entity_type, values, warn):
 def check(entity_type, values, warn, partial=False, extra=()):
     """Convert {name: value} of one entity.
 
-    Returns (converted, problems). converted: all that is right, defaults filled in, absent ones left out; names are current. A value
-    None counts as absent. partial: for UPDATE, without defaults and required attributes. extra: names allowed beyond the schema's.
+    Returns (converted, problems). converted: all that is right, defaults filled in, absent ones left out; names are
+    current. A value None counts as absent. partial: for UPDATE, without defaults and required attributes. extra: names
+    allowed beyond the schema's.
     """
     values, written, problems = rename(entity_type, values, warn)
     converted = {}
@@ -173,14 +216,21 @@ def check(entity_type, values, warn, partial=False, extra=()):
         if attribute is None:
             if name not in extra:
                 allowed = [a for a, x in entity_type.own_attributes.items() if not x.read_only or x.required] + ["name"]
-                problems.append(Problem(name, "Unknown attribute '%s' for '%s'" % (name, entity_type.full),
-                                        "unknown attribute '%s'%s" % (name, instead(name, allowed))))
+                problems.append(
+                    Problem(
+                        name,
+                        "Unknown attribute '%s' for '%s'" % (name, entity_type.full),
+                        "unknown attribute '%s'%s" % (name, instead(name, allowed)),
+                    )
+                )
         elif value is not None:
             try:
                 converted[name] = convert(entity_type, attribute, value)
             except Problem as problem:
                 shown = written.get(name, name)
-                problems.append(Problem(shown, "%s: %s" % (entity_type.full, problem.wire), "%s: %s" % (shown, problem.text)))
+                problems.append(
+                    Problem(shown, "%s: %s" % (entity_type.full, problem.wire), "%s: %s" % (shown, problem.text))
+                )
     if not partial:
         failed = {p.attribute for p in problems}
         for name, attribute in entity_type.attributes.items():
@@ -189,12 +239,18 @@ def check(entity_type, values, warn, partial=False, extra=()):
             if attribute.default is not None:
                 converted[name] = convert(entity_type, attribute, attribute.default)
             elif attribute.required and name != "type":
-                problems.append(Problem(None, "%s: Missing required attribute '%s'" % (entity_type.full, name),
-                                        "required attribute '%s' is missing" % name))
+                problems.append(
+                    Problem(
+                        None,
+                        "%s: Missing required attribute '%s'" % (entity_type.full, name),
+                        "required attribute '%s' is missing" % name,
+                    )
+                )
     return converted, problems
 
 
-# Rules beyond single values. Each takes the converted attributes and yields Problems. --------------------------------------
+# Rules beyond single values. Each takes the converted attributes and yields Problems.
+# --------------------------------------
 
 
 def rule(attribute, entity_type, text):
@@ -209,8 +265,12 @@ def router_rules(entity_type, values):
         yield rule("id", entity_type, 'Router ID "%s" exceeds the maximum allowed length (127 characters)' % name)
     for c in name:
         if c.isspace() or not c.isprintable():
-            yield rule("id", entity_type, "Router id attribute containing character '%s' in id '%s' is disallowed."
-                       % (c if c == " " else repr(c)[1:-1], "".join(x if x.isprintable() else "?" for x in name)))
+            yield rule(
+                "id",
+                entity_type,
+                "Router id attribute containing character '%s' in id '%s' is disallowed."
+                % (c if c == " " else repr(c)[1:-1], "".join(x if x.isprintable() else "?" for x in name)),
+            )
             break
     if not name:
         yield rule("id", entity_type, "an empty id is not allowed; leave the attribute out for one made at random")
@@ -224,6 +284,7 @@ def policy_rules(entity_type, values):
 def log_rules(entity_type, values):
     if "enable" in values:
         from trunkline import levels
+
         try:
             levels.mask(values["enable"])
         except ValueError as error:
@@ -251,7 +312,13 @@ def endpoint_rules(entity_type, values):
             yield rule("failoverUrls", entity_type, str(error))
 
 
-RULES = {"router": router_rules, "policy": policy_rules, "log": log_rules, "listener": endpoint_rules, "connector": endpoint_rules}
+RULES = {
+    "router": router_rules,
+    "policy": policy_rules,
+    "log": log_rules,
+    "listener": endpoint_rules,
+    "connector": endpoint_rules,
+}
 
 
 def check_all(entity_type, values, warn, partial=False, extra=()):
@@ -264,19 +331,27 @@ def check_all(entity_type, values, warn, partial=False, extra=()):
 
 
 def role_problem(mode, entity_type, values):
-    """Whether the router's mode forbids the role of this listener or connector (management.md 3.4): a Problem or None."""
+    """Whether the router's mode forbids the role of this listener or connector (management reference 3.4): a Problem or
+    None."""
     role = values.get("role")
     if role not in ("inter-router", "edge"):
         return None
     if mode == "standalone":
-        return rule("role", entity_type, "role='standalone' not allowed to connect to or accept connections from other routers.")
+        return rule(
+            "role", entity_type, "role='standalone' not allowed to connect to or accept connections from other routers."
+        )
     needs_interior = role == "inter-router" or entity_type.short == "listener"
     if needs_interior and mode != "interior":
-        return rule("role", entity_type, "role='%s' only allowed with router mode='interior' for %s" % (role, values.get("name", entity_type.short)))
+        return rule(
+            "role",
+            entity_type,
+            "role='%s' only allowed with router mode='interior' for %s" % (role, values.get("name", entity_type.short)),
+        )
     return None
 
 
-# Meaning of some texts ----------------------------------------------------------------------------------------------------
+# Meaning of some texts
+# ----------------------------------------------------------------------------------------------------
 
 
 def port_number(text):
@@ -291,10 +366,13 @@ def port_number(text):
     if known is not None:
         return known
     from _socket import getservbyname
+
     try:
         return getservbyname(text, "tcp")
     except (OSError, UnicodeError, ValueError):
-        raise ValueError("%s is neither a port number nor the name of a service known to this machine" % quote(text)) from None
+        raise ValueError(
+            "%s is neither a port number nor the name of a service known to this machine" % quote(text)
+        ) from None
 
 
 def failover(text):

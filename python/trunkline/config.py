@@ -1,4 +1,5 @@
-"""Configuration file to entities: everything is read and checked before anything is set up (management.md 6.1, step 2)."""
+"""Configuration file to entities: everything is read and checked before anything is set up (management reference 6.1,
+step 2)."""
 
 from trunkline import addresses, checks, core, reader, refusals, schema
 from trunkline.entities import ADDRESS, Duplicate, Registry, make
@@ -6,7 +7,11 @@ from trunkline.reader import ConfigError
 
 RANDOM_ID = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_"
 # Read-only attributes that a configuration section nevertheless sets.
-SET_BY_FILE = {"log": ("module",), "vhost": ("maxMessageSize",), "console": ("listener", "wsport", "proxy", "home", "args")}
+SET_BY_FILE = {
+    "log": ("module",),
+    "vhost": ("maxMessageSize",),
+    "console": ("listener", "wsport", "proxy", "home", "args"),
+}
 
 
 class Config:
@@ -19,6 +24,7 @@ class Config:
 
 def random_id(mode):
     from posix import urandom
+
     return mode.capitalize() + "_" + "".join(RANDOM_ID[byte & 63] for byte in urandom(15))
 
 
@@ -45,7 +51,9 @@ class _Loader:
             self.errors.append((section.line, section.column, unknown_section(section)))
             return
         values = {name: v.value for name, v in section.attributes.items()}
-        converted, problems = checks.check_all(entity_type, values, lambda text: self.warn("%s (%s)" % (text, self.place(section))))
+        converted, problems = checks.check_all(
+            entity_type, values, lambda text: self.warn("%s (%s)" % (text, self.place(section)))
+        )
         for problem in problems:
             at = section.attributes.get(problem.attribute) or self.old_place(entity_type, section, problem.attribute)
             self.error(at, section, self.better_text(entity_type, problem, section) or problem.text)
@@ -54,9 +62,13 @@ class _Loader:
             self.error(section, section, refused_type)
         refused = refusals.refused_attributes(entity_type, converted)
         for attribute, text in refused:
-            self.error(section.attributes.get(attribute) or self.old_place(entity_type, section, attribute), section, text)
+            self.error(
+                section.attributes.get(attribute) or self.old_place(entity_type, section, attribute), section, text
+            )
         if entity_type.singleton and self.singletons.setdefault(entity_type, section) is not section:
-            self.error(section, section, "may occur only once; the first one is at line %d" % self.singletons[entity_type].line)
+            self.error(
+                section, section, "may occur only once; the first one is at line %d" % self.singletons[entity_type].line
+            )
         elif not (problems or refused_type or refused):
             self.accept(entity_type, section, converted)
 
@@ -78,7 +90,11 @@ class _Loader:
         key = (entity_type.short, problem.attribute, given.value if given and isinstance(given.value, str) else None)
         if key in refusals.REMOVED_VALUES:
             successor = refusals.REMOVED_VALUES[key]
-            return "%s: '%s' is of an old release and no longer known; %s" % (problem.attribute, key[2], "write '%s'" % successor if successor else "remove the section")
+            return "%s: '%s' is of an old release and no longer known; %s" % (
+                problem.attribute,
+                key[2],
+                "write '%s'" % successor if successor else "remove the section",
+            )
         return None
 
     def accept(self, entity_type, section, values):
@@ -86,8 +102,10 @@ class _Loader:
         for name in section.attributes:
             attribute = entity_type.attributes.get(entity_type.old_names.get(name, name))
             if attribute.read_only and attribute.name not in SET_BY_FILE.get(entity_type.short, ()):
-                self.warn("Attribute '%s' of entity '%s' is set by the router itself: the value given is ignored (%s)"
-                          % (attribute.name, entity_type.short, self.place(section.attributes[name])))
+                self.warn(
+                    "Attribute '%s' of entity '%s' is set by the router itself: the value given is ignored (%s)"
+                    % (attribute.name, entity_type.short, self.place(section.attributes[name]))
+                )
                 if attribute.default is None:
                     values.pop(attribute.name, None)
                 else:
@@ -106,16 +124,29 @@ class _Loader:
         try:
             registry.add(entity, across=True)
         except Duplicate as duplicate:
-            self.error(section.attributes.get("name", section) if duplicate.attribute == "name" else section, section, duplicate_text(duplicate))
+            self.error(
+                section.attributes.get("name", section) if duplicate.attribute == "name" else section,
+                section,
+                duplicate_text(duplicate),
+            )
 
     def address(self, section, values):
-        """Complete the values of an address; False if it is wrong, which is not fatal: the section is skipped, with a line in the log."""
+        """Complete the values of an address; False if it is wrong, which is not fatal: the section is skipped, with a
+        line in the log."""
         prefix, pattern = values.get("prefix"), values.get("pattern")
         note = None
         if prefix is not None and pattern is not None:
-            note = "ROUTER", core.WARNING, "Cannot set both 'prefix' and 'pattern': ignoring configured address %s, %s" % (prefix, pattern)
+            note = (
+                "ROUTER",
+                core.WARNING,
+                "Cannot set both 'prefix' and 'pattern': ignoring configured address %s, %s" % (prefix, pattern),
+            )
         elif prefix is None and pattern is None:
-            note = "ROUTER", core.WARNING, "Must set either 'prefix' or 'pattern' attribute: ignoring configured address"
+            note = (
+                "ROUTER",
+                core.WARNING,
+                "Must set either 'prefix' or 'pattern' attribute: ignoring configured address",
+            )
         else:
             try:
                 values.update(addresses.rule(values))
@@ -141,7 +172,9 @@ class _Loader:
         if not self.errors:
             mode = registry.singleton("router").values["mode"]
             for entity in registry:
-                problem = entity.type.short in ("listener", "connector") and checks.role_problem(mode, entity.type, entity.attributes())
+                problem = entity.type.short in ("listener", "connector") and checks.role_problem(
+                    mode, entity.type, entity.attributes()
+                )
                 if problem:
                     _, line, column = entity.place.rsplit(":", 2)
                     self.errors.append((int(line), int(column), "%s: %s" % (entity.type.short, problem.text)))
@@ -168,7 +201,8 @@ def unknown_section(section):
 
 
 def read_file(path):
-    """The file's contents. ConfigError with the text that the router has always ended with (management.md 6.2)."""
+    """The file's contents. ConfigError with the text that the router has always ended with (management reference
+    6.2)."""
     try:
         with open(path, "rb") as f:
             data = f.read(reader.MAX_BYTES + 1)
@@ -189,7 +223,7 @@ def parse(path, data):
     if not errors:
         loader.complete()
     if loader.errors:
-        shown = sorted(loader.errors, key=lambda error: error[:2])[:reader.MAX_ERRORS]
+        shown = sorted(loader.errors, key=lambda error: error[:2])[: reader.MAX_ERRORS]
         lines = ["%s:%d:%d: %s" % (path, line, column, text) for line, column, text in shown]
         raise ConfigError(lines)
     return loader.config

@@ -1,123 +1,162 @@
 """The contract between the router in C and its management in Python.
 
 The C side offers the builtin module `_trunkline` (made with PyImport_AppendInittab before the interpreter starts); this
-module wraps it and is the only one that imports it. The tests put a module of the same shape, tests/unit/python/fake_core.py,
-into sys.modules['_trunkline'] before anything else is imported.
+module wraps it and is the only one that imports it. The tests put a module of the same shape,
+tests/unit/python/fake_core.py, into sys.modules['_trunkline'] before anything else is imported.
 
-Thread: control, for everything here, both ways. C holds the GIL while it calls; Python never blocks and starts no thread.
+Thread: control, for everything here, both ways. C holds the GIL while it calls; Python never blocks and starts no
+thread.
 
 What C calls, in this order
 ---------------------------
 boot.check(path) -> list[str]
-    For `qdrouterd --check`. Validates the file, applies nothing; of `_trunkline` it uses log() only, for warnings. An empty list: valid.
-    Else one line for each error, in file order: print each on stderr and exit 1.
+    For `qdrouterd --check`. Validates the file, applies nothing; of `_trunkline` it uses log() only, for warnings. An
+    empty list: valid. Else one line for each error, in file order: print each on stderr and exit 1.
 boot.start(path) -> None
-    Reads the whole file, checks all of it, then applies it through apply() in the order of management.md section 6.1: log, router,
-    policy, address, connector, listener. Raises boot.StartError: `str(error)` is the text for `<argv0>: <text>` on stderr and for the log lines
-    `ERROR (error) <text>` and `MAIN (critical) Router start-up failed: <text>`, which C writes; further errors of the same file have
-    been logged (AGENT, error) already. Any other exception is a defect of ours: treat it the same way.
-    C starts its I/O threads when this has returned: listeners are open by then and connections wait in the backlog.
+    Reads the whole file, checks all of it, then applies it through apply() in the order of the management reference, 6.1:
+    log, router, policy, address, connector, listener. Raises boot.StartError: `str(error)` is the text for `<argv0>:
+    <text>` on stderr and for the log lines `ERROR (error) <text>` and `MAIN (critical) Router start-up failed:
+    <text>`, which C writes; further errors of the same file have been logged (AGENT, error) already. Any other
+    exception is a defect of ours: treat it the same way. C starts its I/O threads when this has returned: listeners
+    are open by then and connections wait in the backlog.
 agent.on_request(message: bytes, conn_id: int, to: str) -> None
-    One request message that reached the management node: the bare message with its sections, as received, without the router's
-    annotations or with them. conn_id: the number of the client's connection ([C<n>]); 0 when it came from another router. to: the address it came
-    by. Never raises; answers through send(). Messages of more than agent.MAX_REQUEST octets (1 MiB) are not requests: C rejects them.
-     Accept the delivery whatever happens. `import trunkline.agent` costs 1 to 5 ms: do it after start-up.
+    One request message that reached the management node: the bare message with its sections, as received, without the
+    router's annotations or with them. conn_id: the number of the client's connection ([C<n>]); 0 when it came from
+    another router. to: the address it came by. Never raises; answers through send(). Accept the delivery whatever
+    happens, but reject messages of more than agent.MAX_REQUEST octets (1 MiB): they are no requests. `import
+    trunkline.agent` costs 1 to 5 ms: do it after start-up.
 
 Builtin module `_trunkline`: what C offers
 ------------------------------------------
 VERSION: str            the router's version, as `qdrouterd --version` prints it
-Error: exception class  of (kind: str, message: str), raised by apply(), query() and read(). kind is one of the texts 'Not found', 'Already exists',
-                        'Allocation', 'Invalid message', 'Python', 'Configuration', 'Type', 'Value', 'Run Time', 'System' (management.md 6.2).
-                        Clients see `CError: <kind>: <message>`.
+Error: exception class  of (kind: str, message: str), raised by apply(), query() and read(). kind is one of the texts
+                        'Not found', 'Already exists', 'Allocation', 'Invalid message', 'Python', 'Configuration',
+                        'Type', 'Value', 'Run Time', 'System' (management reference 6.2). Clients see `CError: <kind>:
+                        <message>`.
 log(module: str, level: int, text: str, file: str | None, line: int) -> None
                         level is one of the bits TRACE .. CRITICAL below. module is a log module's name ('AGENT').
 log_enabled(module: str, level: int) -> bool
                         whether log() would write. Lets callers skip the making of the text.
 log_entries(limit: int) -> list[tuple[str, str, str, str | None, int | None, int]]
-                        the most recent `limit` entries kept in memory (0: all, at most 1000), oldest first: module, level name ('info'), text, source file
-                        or None, line or None, time in whole seconds since the epoch.
+                        the most recent `limit` entries kept in memory (0: all, at most 1000), oldest first: module,
+                        level name ('info'), text, source file or None, line or None, time in whole seconds since the
+                        epoch.
 apply(kind: str, op: str, identity: str, attrs: dict) -> object
-                        make, change or remove one configured thing; see "Kinds for apply" below. Either all of it happens or Error is raised and
-                        nothing has changed.
+                        make, change or remove one configured thing; see "Kinds for apply" below. Either all of it
+                        happens or Error is raised and nothing has changed.
 query(kind: str, columns: tuple[str, ...], offset: int, count: int, conn_id: int) -> list[tuple]
-                        rows `offset` .. of all objects of that kind in order of creation (identity), at most `count` (0: no limit); each row a tuple with as many values
-                        as columns. Counters are read without stopping the workers. See "Kinds for query and read". conn_id as given to on_request.
+                        rows `offset` .. of all objects of that kind in order of creation (identity), at most `count`
+                        (0: no limit); each row a tuple with as many values as columns. Counters are read without
+                        stopping the workers. See "Kinds for query and read". conn_id as given to on_request.
 read(kind: str, identity: str, columns: tuple[str, ...], conn_id: int) -> tuple | None
                         one such row; None if there is no such object.
 send(to: str, message: bytes) -> bool
-                        send an encoded message, pre-settled, as if a client of the router had sent it to address `to` (any form: 'amqp:/_topo/0/A/temp.x',
-                        '_topo/...', 'queue'). False if there is nobody to receive it; the answer is then lost, as for any pre-settled message.
-                        Copies the bytes before it returns.
+                        send an encoded message, pre-settled, as if a client of the router had sent it to address `to`
+                        (any form: 'amqp:/_topo/0/A/temp.x', '_topo/...', 'queue'). False if there is nobody to receive
+                        it; the answer is then lost, as for any pre-settled message. Copies the bytes before it returns.
 
-Values given to C are None, bool, int, str, list, dict (and float inside openProperties), exactly of the types that the tables name; values from C likewise
-(bytes never). An int given to C fits 32 bits signed, except maxMessageSize and ints inside openProperties: 64 bits signed. An int from C may be up to 2^64-1.
-Texts given to C hold neither NUL nor lone surrogates.
+Values given to C are None, bool, int, str, list, dict (and float inside openProperties), exactly of the types that the
+tables name; values from C likewise (bytes never). An int given to C fits 32 bits signed, except maxMessageSize and
+ints inside openProperties: 64 bits signed. An int from C may be up to 2^64-1. Texts given to C hold neither NUL nor
+lone surrogates.
 
 Kinds for apply
 ---------------
-Every key of a table is present in attrs on create; None where the table says "or None" and nothing was configured. Defaults are filled in, names are
-current, values checked. C needs no defaults of its own and reports a missing key as a defect (Error 'Python').
+Every key of a table is present in attrs on create; None where the table says "or None" and nothing was configured.
+Defaults are filled in, names are current, values checked. C needs no defaults of its own and reports a missing key as
+a defect (Error 'Python').
 
-log      op 'update', at start for DEFAULT and then for the modules that the file names, later for each change. identity 'log/<MODULE>'. A module
-         that has had no update follows DEFAULT in everything.
-         module       str     one of management.md 8.1, DEFAULT among them; modules MAIN and DISPLAYNAME follow DEFAULT
-         mask         int or None   levels shown: sum of TRACE .. CRITICAL; 0 shows nothing; None: as DEFAULT says
-         timestamp, source   bool or None   includeTimestamp, includeSource; None: as DEFAULT says
-         output       str or None   'stderr', 'stdout', 'syslog' or a path, opened for append; None: as DEFAULT says
-         For DEFAULT nothing is None. Error('Configuration', "Failed to open log file '<f>'") if the file cannot be opened: the old setting stays.
+log      op 'update', at start for DEFAULT and then for the modules that the file names, later for each change.
+         identity 'log/<MODULE>'. A module that has had no update follows DEFAULT in everything.
+         module             str           as in management reference 8.1; DEFAULT among them; MAIN and DISPLAYNAME
+                                          follow DEFAULT
+         mask               int or None   levels shown: sum of TRACE .. CRITICAL; 0 shows nothing
+         timestamp, source  bool or None  includeTimestamp, includeSource
+         output             str or None   'stderr', 'stdout', 'syslog' or a path, opened for append
+         None: as DEFAULT says; for DEFAULT nothing is None. Error('Configuration', "Failed to open log file '<f>'") if
+         the file cannot be opened: the old setting stays.
 router   op 'create', once, before policy and all that follow. identity '1'.
-         id str (1 to 127 characters, also the container id)  mode 'standalone'  workerThreads int >= 1
-         defaultDistribution 'multicast'|'closest'|'balanced'|'unavailable'  metadata str or None
-         timestampsInUTC bool  timestampFormat str or None (strftime, then printf for the microseconds: management.md 8.4)
-         (hello*Seconds, ra*Seconds, remoteLsMaxAgeSeconds int, saslConfigDir, saslConfigName, debugDumpFile, allowResumableLinkRoute: as in the schema, for later)
+         id                   str          1 to 127 characters; also the container id
+         mode                 str          'standalone'
+         workerThreads        int          >= 1
+         defaultDistribution  str          'multicast', 'closest', 'balanced', 'unavailable'
+         metadata             str or None
+         timestampsInUTC      bool
+         timestampFormat      str or None  strftime, then printf for the microseconds: management reference 8.4
+         and, for later, as in the schema: hello*Seconds, ra*Seconds, remoteLsMaxAgeSeconds, saslConfigDir,
+         saslConfigName, debugDumpFile, allowResumableLinkRoute, allowUnsettledMulticast
 policy   op 'create', once. identity 'policy/None'.
-         maxConnections int 0..: incoming TCP connections over this are closed at once. maxMessageSize int. (enable*, policyDir, defaultVhost: as in the schema, for later.)
-address  op 'create' -> str: the new identity, a decimal number from the counter that links and addresses share; `identity` is '' on create.
-         op 'delete' with that identity.
-         name str or None  prefix str or None, pattern str or None (as configured, exactly one is set)
-         match list[str]: the tokens to match, normalised as router/route/rules.h says: prefix 'a.b' is ['a', 'b', '#']. Unique over all addresses: Python
-         has checked, so rules_with() does not fail.
-         distribution 'multicast'|'closest'|'balanced'|'unavailable'  ingressPhase, egressPhase int 0..9  priority int -1..9 (-1: none)  fallback bool
-         Addresses in use are treated by the new rule from their next attach on, as is documented; not retroactively.
-listener op 'create', 'delete'. identity as in management.md 1.3, e.g. 'listener/0.0.0.0:amqp'.
-         name str (the identity if the user gave none)  named bool: whether the user gave it
-         host str ('': all addresses, IPv6 and IPv4)  port str (number or service name; '0': ephemeral)  portNumber int
-         role 'normal'|'route-container'  saslMechanisms str or None (blank-separated; None: all that this build has)
-         authenticatePeer bool  maxFrameSize int >= 512  maxSessions int 1..32768  maxSessionFrames int or None (None: unlimited)
-         idleTimeoutSeconds int >= 0  initialHandshakeTimeoutSeconds int >= 0 (0: off)  linkCapacity int >= 1
-         stripIn, stripOut bool: remove the router's annotations from messages received, sent
-         failover list of dict(scheme str or None, host str, port str): for the Open property failover-server-list; empty: leave the property away
-         openProperties dict[str, value] (ASCII keys): added to our Open, keys as symbols  messageLogging list[str]: component names in order of management.md 8.5; empty: none
-         socketAddressFamily str or None: no effect
-         Python logs `Configured Listener: ...`. create binds and listens, and logs `Listening on <hp>`. On failure Error('System', 'Listener error on <host>:<port>: <why>'), nothing left behind.
-         delete stops listening; connections stay.
+         maxConnections       int          >= 0; incoming TCP connections over this are closed at once
+         maxMessageSize       int          without effect as long as there is no vhost policy
+         and, for later, as in the schema: enableVhostPolicy, enableVhostNamePatterns, policyDir, defaultVhost
+address  op 'create' returns str, the new identity: a decimal number from the counter that links and addresses share;
+         identity is '' on create. op 'delete' with that identity.
+         name                 str or None
+         prefix, pattern      str or None  as configured; exactly one is set
+         match                list[str]    the tokens to match, normalised as router/route/rules.h says: prefix 'a.b' is
+                                           ['a', 'b', '#']. Unique over all addresses: Python has checked
+         distribution         str          as for router
+         ingressPhase, egressPhase  int    0..9
+         priority             int          -1..9; -1: none
+         fallback             bool
+         A rule holds for links that attach after it; those attached already keep their treatment.
+listener op 'create', 'delete'. identity as in management reference 1.3, e.g. 'listener/0.0.0.0:amqp'.
+         name                 str          the identity if the user gave none
+         named                bool         whether the user gave it
+         host                 str          '': all addresses, IPv6 and IPv4
+         port                 str          number or service name; '0': ephemeral
+         portNumber           int          the same resolved
+         role                 str          'normal', 'route-container'
+         saslMechanisms       str or None  separated by blanks; None: all that this build has
+         maxFrameSize         int          >= 512
+         maxSessions          int          1..32768
+         maxSessionFrames     int or None  >= 1; None: unlimited
+         idleTimeoutSeconds   int          >= 0
+         linkCapacity         int          >= 1
+         stripIn, stripOut    bool         remove the router's annotations from messages received, sent
+         openProperties       dict[str, value]  ASCII keys; added to our Open, keys as symbols
+         messageLogging       list[str]    component names in order of management reference 8.5; empty: none
+         authenticatePeer     bool
+         initialHandshakeTimeoutSeconds  int  >= 0; 0: off
+         failover             list of dict(scheme str or None, host str, port str)  for the Open property
+                                           failover-server-list; empty: leave the property away
+         socketAddressFamily  str or None  without effect
+         create binds and listens, and logs `Listening on <hp>`; Python logs `Configured Listener: ...`. On failure
+         Error('System', 'Listener error on <host>:<port>: <why>'), nothing left behind. delete stops listening;
+         connections stay.
 connector op 'create', 'delete'. identity 'connector/<host>:<port>[:<name>]'.
-         name, named, host, port, portNumber, role, saslMechanisms, maxFrameSize, maxSessions, maxSessionFrames, idleTimeoutSeconds, linkCapacity,
-         stripIn, stripOut, openProperties, messageLogging as for listeners; saslUsername, saslPassword str or None (the password itself: env:, file: ... are resolved)
+         name .. messageLogging            as for listeners
+         saslUsername, saslPassword  str or None  the password itself: env:, file: ... are resolved
          create never fails for an unreachable host; it retries. delete closes the connection.
 connection op 'update'. identity: the connection's number in decimal. attrs has one or both of
-         adminStatus 'deleted': close the connection (its Close carries amqp:connection:forced); 'enabled' never comes here
-         enableProtocolTrace bool
+         adminStatus          str          'deleted': close the connection with amqp:connection:forced
+         enableProtocolTrace  bool
          Error('Not found', ...) if it does not exist.
 
 Kinds for query and read
 ------------------------
-Columns are named as in the schema. Python supplies constant ones (`type`) and never asks C for them; it maps old and doubled names. C raises
-Error('Value', "unknown column '<c>' of <kind>") for a column that it does not have.
+Columns are named as in the schema. Python supplies constant ones (`type`) and never asks C for them; it maps old and
+doubled names. C raises Error('Value', "unknown column '<c>' of <kind>") for a column that it does not have.
 
-router          one row, identity '1'. metrics only: addrCount linkCount nodeCount linkRouteCount autoLinkCount connectionCount presettledDeliveries
-                droppedPresettledDeliveries accepted-, rejected-, released-, modifiedDeliveries deliveriesDelayed1Sec deliveriesDelayed10Sec deliveriesStuck
-                deliveriesIngress deliveriesEgress deliveriesTransit deliveriesIngressRouteContainer deliveriesEgressRouteContainer
-                deliveriesRedirectedToFallback linksBlocked uptimeSeconds memoryUsage (None: unknown). Python has the rest.
-connection      identity (decimal text) host role protocol dir container sasl isAuthenticated user isEncrypted sslProto sslCipher properties (dict) sslSsf tenant ssl opened
-                active adminStatus operStatus uptimeSeconds lastDlvSeconds enableProtocolTrace. Python makes name from host.
-router.link     name (= linkName) identity linkName linkType linkDir owningAddr capacity peer undeliveredCount ... zeroCreditSeconds: all of coreQueryColumns but type
-router.address  key (identity and name are the same; Python maps them, C knows only `key`) distribution inProcess ... : all others of coreQueryColumns but type. read(): identity is the key.
-router.node     id protocolVersion instance linkState nextHop validOrigins address routerLink cost lastTopoChange index; no rows on a standalone router
-logStats        name (module) traceCount debugCount infoCount noticeCount warningCount errorCount criticalCount. read(): identity is the module name.
-allocator       typeName typeSize ...; may have no rows. read(): identity is typeName.
+router          one row, identity '1'. Figures only; Python has the rest: addrCount linkCount nodeCount linkRouteCount
+                autoLinkCount connectionCount presettledDeliveries droppedPresettledDeliveries acceptedDeliveries
+                rejectedDeliveries releasedDeliveries modifiedDeliveries deliveriesDelayed1Sec deliveriesDelayed10Sec
+                deliveriesStuck deliveriesIngress deliveriesEgress deliveriesTransit deliveriesIngressRouteContainer
+                deliveriesEgressRouteContainer deliveriesRedirectedToFallback linksBlocked uptimeSeconds
+                memoryUsage (None: unknown)
+connection      identity (decimal text) host role protocol dir container sasl isAuthenticated user isEncrypted sslProto
+                sslCipher properties (dict) sslSsf tenant ssl opened active adminStatus operStatus uptimeSeconds
+                lastDlvSeconds enableProtocolTrace. Python makes name from host.
+router.link     the columns of the schema but type; name is linkName
+router.address  the columns of the schema but type, name and identity: C knows an address by its key, and so does read()
+router.node     id protocolVersion instance linkState nextHop validOrigins address routerLink cost lastTopoChange index;
+                no rows on a standalone router
+logStats        name (the module) traceCount debugCount infoCount noticeCount warningCount errorCount criticalCount;
+                read() by module
+allocator       typeName typeSize ...; may have no rows; read() by typeName
 connector       read() only, identity as given on create: failoverUrls connectionStatus connectionMsg
-policy          read() only, identity 'policy/None': connectionsProcessed connectionsDenied connectionsCurrent linksDenied maxMessageSizeDenied totalDenials
+policy          read() only, identity 'policy/None': connectionsProcessed connectionsDenied connectionsCurrent
+                linksDenied maxMessageSizeDenied totalDenials
 """
 
 import _trunkline

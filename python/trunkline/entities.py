@@ -4,8 +4,8 @@ What comes and goes by itself - connections, links, addresses in use - is not he
 
 Invariants
   E1  identity is unique over all entities here but addresses, whose identities are numbers of their own kind.
-  E2  name is unique over all entities here but addresses, and over addresses. (A file is held to more: over all of them.)
-  E3  what is here has been carried out by C, and what C has carried out is here.
+  E2  name is unique over all entities here but addresses, and over addresses. (A file is held to more: over all of
+  them.) E3  what is here has been carried out by C, and what C has carried out is here.
 """
 
 from trunkline import schema
@@ -17,12 +17,16 @@ class Duplicate(Exception):
     """What should be unique is not. attribute: 'name' or 'identity'; other: the entity that has it already."""
 
     def __init__(self, attribute, value, other):
-        super().__init__("Duplicate value '%s' for unique attribute '%s'; %s has it" % (value, attribute, other.identity or other.name))
+        super().__init__(
+            "Duplicate value '%s' for unique attribute '%s'; %s has it"
+            % (value, attribute, other.identity or other.name)
+        )
         self.attribute, self.value, self.other = attribute, value, other
 
 
 class Entity:
-    """values: the configured attributes and defaults, by current name, without name, identity, type. place: where in the file, or ''."""
+    """values: the configured attributes and defaults, by current name, without name, identity, type. place: where in
+    the file, or ''."""
 
     __slots__ = ("type", "identity", "name", "named", "values", "place")
 
@@ -34,14 +38,16 @@ class Entity:
         self.values = values
 
     def attributes(self):
-        """All attributes that have a value, as management shows them: own ones in schema order, then name, identity, type."""
+        """All attributes that have a value, as management shows them: own ones in schema order, then name, identity,
+        type."""
         result = {a: self.values[a] for a in self.type.own_attributes if self.values.get(a) is not None}
         result.update(name=self.name, identity=self.identity, type=self.type.full)
         return result
 
 
 def make(entity_type, values, number, place=""):
-    """The entity for checked values (management.md 1.3). number: its place among those of its kind, for kinds that count."""
+    """The entity for checked values (management reference 1.3). number: its place among those of its kind, for kinds
+    that count."""
     name = values.pop("name", None)
     for attribute in ("identity", "type"):
         values.pop(attribute, None)
@@ -89,7 +95,8 @@ class Registry:
         return self._addresses_by_name if entity.type.short == ADDRESS else self._by_name
 
     def check(self, entity, across=False):
-        """Raise Duplicate if its name or identity is taken. across: the name must differ from those of both name spaces."""
+        """Raise Duplicate if its name or identity is taken. across: the name must differ from those of both name
+        spaces."""
         other = self._by_identity.get(entity.identity) if entity.type.short != ADDRESS else None
         if other:
             raise Duplicate("identity", entity.identity, other)

@@ -1,4 +1,4 @@
-"""Log levels as text: `debug+`, `info, error`, `none`, `default` (management.md 8.2)."""
+"""Log levels as text: `debug+`, `info, error`, `none`, `default` (management reference 8.2)."""
 
 
 NAMES = ("trace", "debug", "info", "notice", "warning", "error", "critical")

@@ -13,9 +13,11 @@ Two forms. The classic one, line by line:
         }
     }
 
-and, for files named *.json, a list of pairs [section, {attribute: value}], strict JSON except for whole-line # comments.
+and, for files named *.json, a list of pairs [section, {attribute: value}], strict JSON except for whole-line #
+comments.
 
-Names may be in camelCase, kebab-case or snake_case. Every mistake in the file becomes one line; reading goes on behind it.
+Names may be in camelCase, kebab-case or snake_case. Every mistake in the file becomes one line; reading goes on behind
+it.
 """
 
 # Beyond these something is wrong with the file, or it is no configuration file.
@@ -93,7 +95,7 @@ def is_name(text):
 def show(text, limit=60):
     """Text of the file as part of an error: quoted, on one line, not too long."""
     text = "".join(c if c.isprintable() else "?" for c in text)
-    return "'%s'" % (text if len(text) <= limit else text[:limit - 3] + "...")
+    return "'%s'" % (text if len(text) <= limit else text[: limit - 3] + "...")
 
 
 class Cursor:
@@ -152,22 +154,22 @@ class Cursor:
     def escape(self, i):
         """The escape sequence at i: what it stands for and the position behind it."""
         text = self.text
-        c = text[i + 1:i + 2]
+        c = text[i + 1 : i + 2]
         if c in ESCAPES and c:
             return ESCAPES[c], i + 2
         if c == "u":
             code = self.hex4(i)
-            if 0xD800 <= code < 0xDC00 and text[i + 6:i + 8] == "\\u":
+            if 0xD800 <= code < 0xDC00 and text[i + 6 : i + 8] == "\\u":
                 low = self.hex4(i + 6)
                 if 0xDC00 <= low < 0xE000:
                     return chr(0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)), i + 12
             if 0xD800 <= code < 0xE000:
                 self.fail("half of a surrogate pair in an escape", i)
             return chr(code), i + 6
-        self.fail("invalid escape %s; write \\\\ for a backslash" % show(text[i:i + 2].rstrip("\n")), i)
+        self.fail("invalid escape %s; write \\\\ for a backslash" % show(text[i : i + 2].rstrip("\n")), i)
 
     def hex4(self, i):
-        digits = self.text[i + 2:i + 6]
+        digits = self.text[i + 2 : i + 6]
         if len(digits) != 4 or any(c not in "0123456789abcdefABCDEF" for c in digits):
             self.fail("invalid escape; \\u needs four hexadecimal digits", i)
         return int(digits, 16)
@@ -191,8 +193,10 @@ class Cursor:
         number = json_number(word)
         if number is None:
             found = self.text[start:].split("\n", 1)[0].strip() if c else "the end of the file"
-            self.fail("found %s where a value is needed: a text in double quotes, number, true, false, null, map or list"
-                      % (show(found) if c else found))
+            self.fail(
+                "found %s where a value is needed: a text in double quotes, number, true, false, null, map or list"
+                % (show(found) if c else found)
+            )
         self.position = i
         return number
 
@@ -254,7 +258,10 @@ class Cursor:
             else:
                 key, classic = self.bare_key(), True
             if self.skip() != ":":
-                self.fail("found %s where ':' is needed after %s" % (show(self.text[self.position:self.position + 1]), show(key)))
+                self.fail(
+                    "found %s where ':' is needed after %s"
+                    % (show(self.text[self.position : self.position + 1]), show(key))
+                )
             self.position += 1
             result[key] = self.bare_value(key, depth) if classic else self.value(depth)
             result.at[key] = at
@@ -278,7 +285,7 @@ class Cursor:
         text = self.text
         while self.position < len(text) and text[self.position] in " \t":
             self.position += 1
-        if text[self.position:self.position + 1] in ("{", "[", '"'):
+        if text[self.position : self.position + 1] in ("{", "[", '"'):
             return self.value(depth)
         keep_hash = key in KEEP_HASH or key.endswith("Pattern")
         start = i = self.position
@@ -320,7 +327,12 @@ class Cursor:
 def json_number(word):
     """The number that JSON's grammar reads in the word, or None."""
     digits = word[1:] if word[:1] == "-" else word
-    if not digits[:1].isdigit() or not digits.isascii() or "_" in digits or (digits[0] == "0" and digits[1:2].isdigit()):
+    if (
+        not digits[:1].isdigit()
+        or not digits.isascii()
+        or "_" in digits
+        or (digits[0] == "0" and digits[1:2].isdigit())
+    ):
         return None
     try:
         if digits.isdigit():
@@ -345,7 +357,8 @@ class Reader:
     def error(self, line, column, text):
         self.errors.append((line, column, text))
 
-    # classic form ------------------------------------------------------------------------------------------------------
+    # classic form
+    # ------------------------------------------------------------------------------------------------------
 
     def read_classic(self):
         text = self.text
@@ -363,7 +376,9 @@ class Reader:
                 try:
                     section = self.classic_line(cursor, stripped, section)
                 except Mistake as mistake:
-                    self.error(mistake.line, mistake.column, ("%s: " % section.written if section else "") + mistake.text)
+                    self.error(
+                        mistake.line, mistake.column, ("%s: " % section.written if section else "") + mistake.text
+                    )
                     if self.in_map:
                         # What follows in a broken map, up to its end, means nothing.
                         self.in_map = False
@@ -381,7 +396,8 @@ class Reader:
             self.error(line, 1, "section '%s' opened at line %d is not closed" % (section.written, section.line))
 
     def behind_map(self, line, position):
-        """After a mistake in a map that begins on `line`, which is at `position`: its last line, and where the next line begins."""
+        """After a mistake in a map that begins on `line`, which is at `position`: its last line, and where the next
+        line begins."""
         depth, line = 0, line - 1
         while position < len(self.text):
             end = self.text.find("\n", position)
@@ -418,24 +434,29 @@ class Reader:
         if code[-1] == "{" and is_name(word):
             line, column = cursor.line, cursor.position - cursor.line_start + 1
             if section:
-                self.error(line, column, "section '%s' opened at line %d is not closed" % (section.written, section.line))
+                self.error(
+                    line, column, "section '%s' opened at line %d is not closed" % (section.written, section.line)
+                )
             opened = Section(camel_case(word), word, line, column)
             self.sections.append(opened)
             return opened
         if "{" in code and is_name(code.split("{", 1)[0].rstrip() or "{"):
             cursor.fail("a section's '{' must be the last on its line, and its attributes on lines of their own")
-        cursor.fail("found %s; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own" % show(code))
+        cursor.fail(
+            "found %s; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own"
+            % show(code)
+        )
 
     def classic_value(self, cursor, key, value_at):
         """The value behind `key:`, at that position. A map moves the cursor to behind it."""
         text = self.text
         end = text.find("\n", value_at)
-        raw = text[value_at:len(text) if end < 0 else end].strip()
+        raw = text[value_at : len(text) if end < 0 else end].strip()
         if raw[:1] == '"':
             cursor.position = value_at
             value = cursor.string()
             end = text.find("\n", cursor.position)
-            behind = text[cursor.position:len(text) if end < 0 else end].strip()
+            behind = text[cursor.position : len(text) if end < 0 else end].strip()
             if behind and behind[0] != "#":
                 cursor.fail("found %s after the closing double quote" % show(behind))
             return value
@@ -445,7 +466,7 @@ class Reader:
             value = cursor.map(1)
             self.in_map = False
             end = text.find("\n", cursor.position)
-            behind = text[cursor.position:len(text) if end < 0 else end].strip()
+            behind = text[cursor.position : len(text) if end < 0 else end].strip()
             if behind not in ("", ",") and behind[0] != "#":
                 cursor.fail("found %s after the map's '}'" % show(behind))
             return value
@@ -454,7 +475,8 @@ class Reader:
             cursor.fail("attribute '%s' has no value; write \"\" for an empty one" % key, value_at)
         return eat_commas(cursor.unescape(raw, value_at))
 
-    # JSON form ---------------------------------------------------------------------------------------------------------
+    # JSON form
+    # ---------------------------------------------------------------------------------------------------------
 
     def read_json(self):
         lines = self.text.split("\n")
@@ -463,16 +485,20 @@ class Reader:
         try:
             top = cursor.value(0)
             if cursor.skip():
-                cursor.fail("found %s after the end of the list" % show(self.text[cursor.position:].split("\n", 1)[0]))
+                cursor.fail("found %s after the end of the list" % show(self.text[cursor.position :].split("\n", 1)[0]))
         except Mistake as mistake:
             self.error(mistake.line, mistake.column, mistake.text)
             return
         if not isinstance(top, List):
-            self.error(1, 1, "the file must hold a list of pairs [\"section\", {\"attribute\": value, ...}]")
+            self.error(1, 1, 'the file must hold a list of pairs ["section", {"attribute": value, ...}]')
             return
         for (line, column), pair in zip(top.at, top):
-            if not (isinstance(pair, List) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], Map)):
-                self.error(line, column, "found something else where a pair [\"section\", {\"attribute\": value, ...}] is needed")
+            if not (
+                isinstance(pair, List) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], Map)
+            ):
+                self.error(
+                    line, column, 'found something else where a pair ["section", {"attribute": value, ...}] is needed'
+                )
                 continue
             section = Section(camel_case(pair[0], "-_. "), pair[0], line, column)
             for key, value in pair[1].items():
@@ -485,7 +511,7 @@ def eat_commas(value):
     """A comma followed by blanks and ] or } is dropped from a value, as it always was."""
     i = value.find(",")
     while i >= 0:
-        behind = value[i + 1:].lstrip()
+        behind = value[i + 1 :].lstrip()
         if behind[:1] in ("]", "}") and behind:
             value = value[:i] + behind
             i = value.find(",", i)
@@ -499,9 +525,12 @@ def decode(data):
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = data[:error.start]
-        raise Mistake(before.count(b"\n") + 1, error.start - before.rfind(b"\n"),
-                      "byte 0x%02x: the file is not UTF-8 text" % data[error.start]) from None
+        before = data[: error.start]
+        raise Mistake(
+            before.count(b"\n") + 1,
+            error.start - before.rfind(b"\n"),
+            "byte 0x%02x: the file is not UTF-8 text" % data[error.start],
+        ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

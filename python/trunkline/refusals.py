@@ -1,4 +1,5 @@
-"""What the schema knows and this version of the router does not carry out yet: refused, in a file and in CREATE, with one line.
+"""What the schema knows and this version of the router does not carry out yet: refused, in a file and in CREATE, with
+one line.
 
 The only place that says so. Whoever brings a feature deletes its line here; nothing else has to change on this side.
 """
@@ -27,7 +28,13 @@ ATTRIBUTES = (
     ("router", "mode", lambda v: v != "standalone", "a network of routers", "standalone"),
     ("router", "saslConfigDir", bool, "SASL by the Cyrus library", None),
     ("router", "saslConfigName", lambda v: v != "qdrouterd", "SASL by the Cyrus library", None),
-    ("listener", "role", lambda v: v not in ("normal", "route-container"), "a network of routers", "normal, route-container"),
+    (
+        "listener",
+        "role",
+        lambda v: v not in ("normal", "route-container"),
+        "a network of routers",
+        "normal, route-container",
+    ),
     ("listener", "http", bool, "HTTP and WebSocket", "no"),
     ("listener", "httpRootDir", bool, "HTTP and WebSocket", None),
     ("listener", "sslProfile", bool, "TLS", None),
@@ -36,7 +43,13 @@ ATTRIBUTES = (
     ("listener", "saslPlugin", bool, "authentication by a service", None),
     ("listener", "multiTenant", bool, "multi-tenancy", "no"),
     ("listener", "saslMechanisms", unknown_mechanisms, "SASL by the Cyrus library", " ".join(MECHANISMS)),
-    ("connector", "role", lambda v: v not in ("normal", "route-container"), "a network of routers", "normal, route-container"),
+    (
+        "connector",
+        "role",
+        lambda v: v not in ("normal", "route-container"),
+        "a network of routers",
+        "normal, route-container",
+    ),
     ("connector", "sslProfile", bool, "TLS", None),
     ("connector", "saslMechanisms", unknown_mechanisms, "SASL by the Cyrus library", " ".join(MECHANISMS)),
     ("router.config.address", "waypoint", bool, "waypoints", "no"),
@@ -47,23 +60,36 @@ ATTRIBUTES = (
     ("policy", "policyDir", bool, "vhost policy", None),
 )
 
-# Accepted, but said in the log: the attribute changes nothing. What the reference itself calls without effect is not listed.
+# Accepted, but said in the log: the attribute changes nothing. What the reference itself calls without effect is not
+# listed.
 NO_EFFECT = (
     ("router", "debugDumpFile", bool, "there are no memory pools to report on"),
     ("listener", "trustedCertsFile", bool, "use caCertFile of an sslProfile"),
-    ("listener", "messageLoggingComponents", lambda v: v != "none", "messages are not logged in this version of the router"),
-    ("connector", "messageLoggingComponents", lambda v: v != "none", "messages are not logged in this version of the router"),
+    (
+        "listener",
+        "messageLoggingComponents",
+        lambda v: v != "none",
+        "messages are not logged in this version of the router",
+    ),
+    (
+        "connector",
+        "messageLoggingComponents",
+        lambda v: v != "none",
+        "messages are not logged in this version of the router",
+    ),
 )
 
-# Sections that Qpid Dispatch 1.19 refuses too (management.md 13.1), and what to write instead.
+# Sections that Qpid Dispatch 1.19 refuses too (management reference 13.1), and what to write instead.
 REMOVED_SECTIONS = {
     "container": "its attributes now belong to section 'router'; containerName is the router's 'id'",
-    "fixedAddress": "write section 'address' with a prefix and a distribution: multicast for fanout multiple, else closest or balanced for bias closest or spread",
+    "fixedAddress": "write section 'address' with a prefix and a distribution: multicast for fanout multiple, "
+    "else closest or balanced for bias closest or spread",
     "waypoint": "write section 'address' with 'waypoint: yes' and two 'autoLink' sections",
     "linkRoutePattern": "write section 'linkRoute' with prefix, direction and connection",
     "tcpListener": "the TCP adaptor was removed in Qpid Dispatch 1.19",
     "tcpConnector": "the TCP adaptor was removed in Qpid Dispatch 1.19",
-    "httpListener": "the HTTP adaptor was removed in Qpid Dispatch 1.19; for HTTP and WebSocket clients write section 'listener' with 'http: yes'",
+    "httpListener": "the HTTP adaptor was removed in Qpid Dispatch 1.19; "
+    "for HTTP and WebSocket clients write section 'listener' with 'http: yes'",
     "httpConnector": "the HTTP adaptor was removed in Qpid Dispatch 1.19",
 }
 REMOVED_ATTRIBUTES = {
@@ -99,12 +125,20 @@ def refused_attributes(entity_type, values):
         value = values.get(attribute)
         if short == entity_type.short and value is not None and refuses(value):
             shown = "yes" if value is True else value
-            found.append((attribute, "%s: '%s' needs %s, which is not yet in this version of the router; %s"
-                          % (attribute, shown, needs, "allowed: " + allowed if allowed else "leave it out")))
+            found.append(
+                (
+                    attribute,
+                    "%s: '%s' needs %s, which is not yet in this version of the router; %s"
+                    % (attribute, shown, needs, "allowed: " + allowed if allowed else "leave it out"),
+                )
+            )
     return found
 
 
 def without_effect(entity_type, values):
     """Sentences for the log about values that are accepted and change nothing."""
-    return ["Attribute '%s' of entity '%s' has no effect: %s" % (attribute, short, why)
-            for short, attribute, useless, why in NO_EFFECT if short == entity_type.short and values.get(attribute) is not None and useless(values[attribute])]
+    return [
+        "Attribute '%s' of entity '%s' has no effect: %s" % (attribute, short, why)
+        for short, attribute, useless, why in NO_EFFECT
+        if short == entity_type.short and values.get(attribute) is not None and useless(values[attribute])
+    ]

@@ -12,7 +12,20 @@ PREFIX = _schema.PREFIX
 
 
 class Attribute:
-    __slots__ = ("name", "type", "enum", "default", "required", "unique", "create", "update", "hidden", "deprecated", "graph", "old_name")
+    __slots__ = (
+        "name",
+        "type",
+        "enum",
+        "default",
+        "required",
+        "unique",
+        "create",
+        "update",
+        "hidden",
+        "deprecated",
+        "graph",
+        "old_name",
+    )
 
     def __init__(self, name, type_, enum, default, flags, old_name):
         self.name, self.type, self.enum, self.default, self.old_name = name, type_, enum, default, old_name
@@ -25,14 +38,42 @@ class Attribute:
 
 
 class Type:
-    """attributes: own ones in schema order, then the inherited. columns: of a core type, {name: AMQP type} in wire order; else None."""
+    """attributes: own ones in schema order, then the inherited. columns: of a core type, {name: AMQP type} in wire
+    order; else None."""
 
-    __slots__ = ("short", "full", "base", "section", "dump_name", "abstract", "singleton", "references", "deprecated", "core",
-                 "own_operations", "operations", "columns", "own_attributes", "attributes", "old_names")
+    __slots__ = (
+        "short",
+        "full",
+        "base",
+        "section",
+        "dump_name",
+        "abstract",
+        "singleton",
+        "references",
+        "deprecated",
+        "core",
+        "own_operations",
+        "operations",
+        "columns",
+        "own_attributes",
+        "attributes",
+        "old_names",
+    )
 
     def __init__(self, short, source):
-        (base, self.section, self.dump_name, self.abstract, self.singleton, self.references, self.deprecated, handler,
-         self.own_operations, columns, attributes) = source
+        (
+            base,
+            self.section,
+            self.dump_name,
+            self.abstract,
+            self.singleton,
+            self.references,
+            self.deprecated,
+            handler,
+            self.own_operations,
+            columns,
+            attributes,
+        ) = source
         self.short, self.full = short, PREFIX + "." + short
         self.base = find(base) if base else None
         self.core = handler == "core"
@@ -64,7 +105,7 @@ _made = {}
 def find(name):
     """The type with that short or full name, or None."""
     if name.startswith(PREFIX + "."):
-        name = name[len(PREFIX) + 1:]
+        name = name[len(PREFIX) + 1 :]
     made = _made.get(name)
     if made is None and name in _schema.TYPES:
         made = _made[name] = Type(name, _schema.TYPES[name])
@@ -95,7 +136,8 @@ def sections():
 
 
 def dump():
-    """The map that GET-SCHEMA answers with (management.md 2.5): members that are false, zero or empty are left out."""
+    """The map that GET-SCHEMA answers with (management reference 2.5): members that are false, zero or empty are left
+    out."""
     from trunkline._schema_text import TEXTS
 
     def filled(**members):
@@ -108,8 +150,22 @@ def dump():
             if a.name == "type":
                 continue
             owner = next(x for x in [t] + t.bases() if a.name in x.own_attributes)
-            attributes[a.name] = filled(type=list(a.enum) if a.enum else a.type, default=a.default, required=a.required, unique=a.unique,
-                                        deprecated=a.deprecated, description=TEXTS[owner.short][1][a.name], graph=a.graph)
-        result[t.dump_name] = filled(attributes=attributes, operations=list(t.operations), description=TEXTS[t.short][0],
-                                     fullyQualifiedType=t.full, references=t.references, deprecated=t.deprecated, singleton=t.singleton)
+            attributes[a.name] = filled(
+                type=list(a.enum) if a.enum else a.type,
+                default=a.default,
+                required=a.required,
+                unique=a.unique,
+                deprecated=a.deprecated,
+                description=TEXTS[owner.short][1][a.name],
+                graph=a.graph,
+            )
+        result[t.dump_name] = filled(
+            attributes=attributes,
+            operations=list(t.operations),
+            description=TEXTS[t.short][0],
+            fullyQualifiedType=t.full,
+            references=t.references,
+            deprecated=t.deprecated,
+            singleton=t.singleton,
+        )
     return {"prefix": PREFIX, "entityTypes": result}

@@ -1,6 +1,7 @@
 """A stand-in for the router in C: the module `_trunkline` of python/trunkline/core.py, held to that contract.
 
-It refuses what C would refuse: unknown kinds and columns, missing keys, values of other types than the contract's tables name.
+It refuses what C would refuse: unknown kinds and columns, missing keys, values of other types than the contract's
+tables name.
 """
 
 import sys
@@ -11,21 +12,70 @@ INT32 = range(-(1 << 31), 1 << 31)
 STR, BOOL, INT, DICT, LIST = (str,), (bool,), (int,), (dict,), (list,)
 NONE = (type(None),)
 ENDPOINT = {
-    "name": STR, "named": BOOL, "host": STR, "port": STR, "portNumber": INT, "role": STR, "saslMechanisms": STR + NONE, "maxFrameSize": INT,
-    "maxSessions": INT, "maxSessionFrames": INT + NONE, "idleTimeoutSeconds": INT, "linkCapacity": INT, "stripIn": BOOL, "stripOut": BOOL,
-    "openProperties": DICT, "messageLogging": LIST,
+    "name": STR,
+    "named": BOOL,
+    "host": STR,
+    "port": STR,
+    "portNumber": INT,
+    "role": STR,
+    "saslMechanisms": STR + NONE,
+    "maxFrameSize": INT,
+    "maxSessions": INT,
+    "maxSessionFrames": INT + NONE,
+    "idleTimeoutSeconds": INT,
+    "linkCapacity": INT,
+    "stripIn": BOOL,
+    "stripOut": BOOL,
+    "openProperties": DICT,
+    "messageLogging": LIST,
 }
 KINDS = {
     "log": {"module": STR, "mask": INT + NONE, "timestamp": BOOL + NONE, "source": BOOL + NONE, "output": STR + NONE},
-    "router": {"id": STR, "mode": STR, "workerThreads": INT, "defaultDistribution": STR, "metadata": STR + NONE, "timestampsInUTC": BOOL,
-               "timestampFormat": STR + NONE, "helloIntervalSeconds": INT, "helloMaxAgeSeconds": INT, "raIntervalSeconds": INT, "raIntervalFluxSeconds": INT,
-               "remoteLsMaxAgeSeconds": INT, "saslConfigDir": STR + NONE, "saslConfigName": STR, "debugDumpFile": STR + NONE,
-               "allowResumableLinkRoute": BOOL, "allowUnsettledMulticast": BOOL},
-    "policy": {"maxConnections": INT, "maxMessageSize": INT + NONE, "enableVhostPolicy": BOOL, "enableVhostNamePatterns": BOOL, "policyDir": STR,
-               "defaultVhost": STR},
-    "address": {"name": STR + NONE, "prefix": STR + NONE, "pattern": STR + NONE, "match": LIST, "distribution": STR, "ingressPhase": INT,
-                "egressPhase": INT, "priority": INT, "fallback": BOOL},
-    "listener": dict(ENDPOINT, authenticatePeer=BOOL, initialHandshakeTimeoutSeconds=INT, failover=LIST, socketAddressFamily=STR + NONE),
+    "router": {
+        "id": STR,
+        "mode": STR,
+        "workerThreads": INT,
+        "defaultDistribution": STR,
+        "metadata": STR + NONE,
+        "timestampsInUTC": BOOL,
+        "timestampFormat": STR + NONE,
+        "helloIntervalSeconds": INT,
+        "helloMaxAgeSeconds": INT,
+        "raIntervalSeconds": INT,
+        "raIntervalFluxSeconds": INT,
+        "remoteLsMaxAgeSeconds": INT,
+        "saslConfigDir": STR + NONE,
+        "saslConfigName": STR,
+        "debugDumpFile": STR + NONE,
+        "allowResumableLinkRoute": BOOL,
+        "allowUnsettledMulticast": BOOL,
+    },
+    "policy": {
+        "maxConnections": INT,
+        "maxMessageSize": INT + NONE,
+        "enableVhostPolicy": BOOL,
+        "enableVhostNamePatterns": BOOL,
+        "policyDir": STR,
+        "defaultVhost": STR,
+    },
+    "address": {
+        "name": STR + NONE,
+        "prefix": STR + NONE,
+        "pattern": STR + NONE,
+        "match": LIST,
+        "distribution": STR,
+        "ingressPhase": INT,
+        "egressPhase": INT,
+        "priority": INT,
+        "fallback": BOOL,
+    },
+    "listener": dict(
+        ENDPOINT,
+        authenticatePeer=BOOL,
+        initialHandshakeTimeoutSeconds=INT,
+        failover=LIST,
+        socketAddressFamily=STR + NONE,
+    ),
     "connector": dict(ENDPOINT, saslUsername=STR + NONE, saslPassword=STR + NONE),
 }
 
@@ -49,7 +99,8 @@ def plain(value):
 
 
 class FakeCore(types.ModuleType):
-    """tables: {kind: [{column: value}]}, what query() and read() see. calls: what was applied. lines: what was logged. sent: what was sent."""
+    """tables: {kind: [{column: value}]}, what query() and read() see. calls: what was applied. lines: what was logged.
+    sent: what was sent."""
 
     VERSION = "9.9.9"
     Error = Error
@@ -62,14 +113,54 @@ class FakeCore(types.ModuleType):
         self.calls, self.lines, self.sent, self.entries = [], [], [], []
         self.fail = {}  # {(kind, op): Error} to raise
         self.next_identity = 1
-        self.tables = {"router": [dict(addrCount=14, linkCount=25, nodeCount=0, linkRouteCount=0, autoLinkCount=0, connectionCount=3, presettledDeliveries=0,
-                                       droppedPresettledDeliveries=0, acceptedDeliveries=11, rejectedDeliveries=0, releasedDeliveries=0, modifiedDeliveries=0,
-                                       deliveriesDelayed1Sec=0, deliveriesDelayed10Sec=0, deliveriesStuck=0, deliveriesIngress=12, deliveriesEgress=11,
-                                       deliveriesTransit=0, deliveriesIngressRouteContainer=0, deliveriesEgressRouteContainer=0,
-                                       deliveriesRedirectedToFallback=0, linksBlocked=0, uptimeSeconds=5, memoryUsage=182763520)],
-                       "connection": [], "router.link": [], "router.address": [], "router.node": [], "allocator": [], "logStats": [],
-                       "connector": [], "policy": [dict(identity="policy/None", connectionsProcessed=7, connectionsDenied=1, connectionsCurrent=3, linksDenied=0,
-                                                        maxMessageSizeDenied=0, totalDenials=1)]}
+        self.tables = {
+            "router": [
+                dict(
+                    addrCount=14,
+                    linkCount=25,
+                    nodeCount=0,
+                    linkRouteCount=0,
+                    autoLinkCount=0,
+                    connectionCount=3,
+                    presettledDeliveries=0,
+                    droppedPresettledDeliveries=0,
+                    acceptedDeliveries=11,
+                    rejectedDeliveries=0,
+                    releasedDeliveries=0,
+                    modifiedDeliveries=0,
+                    deliveriesDelayed1Sec=0,
+                    deliveriesDelayed10Sec=0,
+                    deliveriesStuck=0,
+                    deliveriesIngress=12,
+                    deliveriesEgress=11,
+                    deliveriesTransit=0,
+                    deliveriesIngressRouteContainer=0,
+                    deliveriesEgressRouteContainer=0,
+                    deliveriesRedirectedToFallback=0,
+                    linksBlocked=0,
+                    uptimeSeconds=5,
+                    memoryUsage=182763520,
+                )
+            ],
+            "connection": [],
+            "router.link": [],
+            "router.address": [],
+            "router.node": [],
+            "allocator": [],
+            "logStats": [],
+            "connector": [],
+            "policy": [
+                dict(
+                    identity="policy/None",
+                    connectionsProcessed=7,
+                    connectionsDenied=1,
+                    connectionsCurrent=3,
+                    linksDenied=0,
+                    maxMessageSizeDenied=0,
+                    totalDenials=1,
+                )
+            ],
+        }
 
     # the module's functions
 
@@ -116,7 +207,7 @@ class FakeCore(types.ModuleType):
     def query(self, kind, columns, offset, count, conn_id):
         assert type(columns) is tuple and columns and offset >= 0 and count >= 0 and type(conn_id) is int
         assert kind not in ("connector", "policy")
-        rows = self.tables[kind][offset:offset + count if count else None]
+        rows = self.tables[kind][offset : offset + count if count else None]
         return [self._row(kind, row, columns) for row in rows]
 
     def read(self, kind, identity, columns, conn_id):

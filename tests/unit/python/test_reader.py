@@ -1,4 +1,4 @@
-"""The grammar of configuration files: management.md section 5, line by line, and hostile files."""
+"""The grammar of configuration files: management reference section 5, line by line, and hostile files."""
 
 import json
 import random
@@ -17,7 +17,7 @@ def sections(text, path="q.conf"):
 
 def one(lines):
     """Attributes of a section with these lines in it."""
-    (_, attributes), = sections("router {\n" + lines + "\n}\n")
+    ((_, attributes),) = sections("router {\n" + lines + "\n}\n")
     return attributes
 
 
@@ -25,25 +25,45 @@ def errors(text, path="q.conf"):
     return read(path, text.encode() if isinstance(text, str) else text)[1]
 
 
-@pytest.mark.parametrize("line, expected", [
-    ("id: A", "A"), ("id:A", "A"), ("id \t : \t A  ", "A"), ("  id: A\r", "A"),
-    ("id: a b   c", "a b   c"),
-    ("id: A,", "A,"),
-    ("id: a, ]b", "a]b"), ("id: a,}b", "a}b"), ("id: a,b", "a,b"), ("id: a, ] , ]", "a] ]"), ("id: a,", "a,"),
-    ("id: A # comment", "A"), ("id: a#b", "a"),
-    ("id: a:b:c", "a:b:c"),
-    (r"id: a\tb\\c\"d\u00e9\ud83d\ude00", "a\tb\\c\"d\u00e9\U0001F600"),
-    ("id: h\u00e9", "h\u00e9"),
-    ('id: "A"', "A"), ('id: ""', ""), ('id: "a # b"  # comment', "a # b"), (r'id: "a\"b"', 'a"b'),
-])
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("id: A", "A"),
+        ("id:A", "A"),
+        ("id \t : \t A  ", "A"),
+        ("  id: A\r", "A"),
+        ("id: a b   c", "a b   c"),
+        ("id: A,", "A,"),
+        ("id: a, ]b", "a]b"),
+        ("id: a,}b", "a}b"),
+        ("id: a,b", "a,b"),
+        ("id: a, ] , ]", "a] ]"),
+        ("id: a,", "a,"),
+        ("id: A # comment", "A"),
+        ("id: a#b", "a"),
+        ("id: a:b:c", "a:b:c"),
+        (r"id: a\tb\\c\"d\u00e9\ud83d\ude00", 'a\tb\\c"d\u00e9\U0001F600'),
+        ("id: h\u00e9", "h\u00e9"),
+        ('id: "A"', "A"),
+        ('id: ""', ""),
+        ('id: "a # b"  # comment', "a # b"),
+        (r'id: "a\"b"', 'a"b'),
+    ],
+)
 def test_reader_value_is_rest_of_line(line, expected):
     assert one(line) == {"id": expected}
 
 
-@pytest.mark.parametrize("line, key, expected", [
-    ("pattern: a.#", "pattern", "a.#"), ("pattern: a.# # comment", "pattern", "a.#"), ("bindingKey: #", "bindingKey", "#"),
-    ("hostname: h#1 x y", "hostname", "h#1"), ("prefix: a#b", "prefix", "a"),
-])
+@pytest.mark.parametrize(
+    "line, key, expected",
+    [
+        ("pattern: a.#", "pattern", "a.#"),
+        ("pattern: a.# # comment", "pattern", "a.#"),
+        ("bindingKey: #", "bindingKey", "#"),
+        ("hostname: h#1 x y", "hostname", "h#1"),
+        ("prefix: a#b", "prefix", "a"),
+    ],
+)
 def test_reader_hash_stays_in_three_keys_only(line, key, expected):
     assert one(line) == {key: expected}
 
@@ -58,7 +78,9 @@ def test_reader_names_in_every_case_are_one(written):
 
 
 def test_reader_section_names_in_every_case():
-    assert [s[0] for s in sections("ssl-profile {\n}\nsslProfile {\n}\nssl_profile{\n}\nRouter   {\n}\n")] == ["sslProfile"] * 3 + ["Router"]
+    assert [s[0] for s in sections("ssl-profile {\n}\nsslProfile {\n}\nssl_profile{\n}\nRouter   {\n}\n")] == [
+        "sslProfile"
+    ] * 3 + ["Router"]
 
 
 def test_reader_comments_and_empty_lines_are_dropped():
@@ -75,27 +97,39 @@ def test_reader_line_ends_and_byte_order_mark_of_other_systems():
     assert sections(b"router {\r id: A\r}\r") == [("router", {"id": "A"})]
 
 
-@pytest.mark.parametrize("lines, expected", [
-    ('openProperties: {\n"a": 1,\n"b": "x",\n}', {"a": 1, "b": "x"}),
-    ('openProperties: {"a": 1, "b": [1, 2.5, null, true]}', {"a": 1, "b": [1, 2.5, None, True]}),
-    ('openProperties:{\n"a"\n:\n1\n,"b":2}', {"a": 1, "b": 2}),
-    ('openProperties: {\n# comment\n"a": "#1", # comment\n}', {"a": "#1"}),
-    ('openProperties: {\nsite: north # comment\nzone: a, b\n}', {"site": "north", "zone": "a, b"}),
-    ('openProperties: { site: north }', {"site": "north"}),
-    ('openProperties: {\n}', {}), ('openProperties: {}', {}),
-    ('openProperties: {\nuser: ${user}\n}', {"user": "${user}"}),
-    ('openProperties: {\nsourcePattern: a.#\n}', {"sourcePattern": "a.#"}),
-    ('openProperties: {\nname: "quoted # text"\n}', {"name": "quoted # text"}),
-    ('openProperties: {\nlist: [1, 2]\n}', {"list": [1, 2]}),
-])
+@pytest.mark.parametrize(
+    "lines, expected",
+    [
+        ('openProperties: {\n"a": 1,\n"b": "x",\n}', {"a": 1, "b": "x"}),
+        ('openProperties: {"a": 1, "b": [1, 2.5, null, true]}', {"a": 1, "b": [1, 2.5, None, True]}),
+        ('openProperties:{\n"a"\n:\n1\n,"b":2}', {"a": 1, "b": 2}),
+        ('openProperties: {\n# comment\n"a": "#1", # comment\n}', {"a": "#1"}),
+        ("openProperties: {\nsite: north # comment\nzone: a, b\n}", {"site": "north", "zone": "a, b"}),
+        ("openProperties: { site: north }", {"site": "north"}),
+        ("openProperties: {\n}", {}),
+        ("openProperties: {}", {}),
+        ("openProperties: {\nuser: ${user}\n}", {"user": "${user}"}),
+        ("openProperties: {\nsourcePattern: a.#\n}", {"sourcePattern": "a.#"}),
+        ('openProperties: {\nname: "quoted # text"\n}', {"name": "quoted # text"}),
+        ("openProperties: {\nlist: [1, 2]\n}", {"list": [1, 2]}),
+    ],
+)
 def test_reader_map_values_in_any_layout(lines, expected):
     assert one(lines)["openProperties"] == expected
 
 
 def test_reader_groups_before_1_13():
     text = "vhost {\n  hostname: h\n  groups: {\n    $default: {\n      users: *\n      remoteHosts: *\n    }\n    admin: {\n      users: a, b\n    }\n  }\n  maxConnections: 3\n}\n"
-    assert sections(text) == [("vhost", {"hostname": "h", "groups": {"$default": {"users": "*", "remoteHosts": "*"}, "admin": {"users": "a, b"}},
-                                         "maxConnections": "3"})]
+    assert sections(text) == [
+        (
+            "vhost",
+            {
+                "hostname": "h",
+                "groups": {"$default": {"users": "*", "remoteHosts": "*"}, "admin": {"users": "a, b"}},
+                "maxConnections": "3",
+            },
+        )
+    ]
 
 
 def test_reader_groups_as_json_that_the_old_router_refused():
@@ -105,11 +139,36 @@ def test_reader_groups_as_json_that_the_old_router_refused():
 
 
 MISTAKES = [
-    ("router {\n  id A\n}", [(2, 3, "router: found 'id A'; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own")]),
-    ("router { id: A }", [(1, 1, "a section's '{' must be the last on its line, and its attributes on lines of their own")]),
-    ("router\n{\n}", [(1, 1, "found 'router'; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own"),
-                      (2, 1, "found '{'; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own"),
-                      (3, 1, "'}' closes nothing")]),
+    (
+        "router {\n  id A\n}",
+        [
+            (
+                2,
+                3,
+                "router: found 'id A'; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own",
+            )
+        ],
+    ),
+    (
+        "router { id: A }",
+        [(1, 1, "a section's '{' must be the last on its line, and its attributes on lines of their own")],
+    ),
+    (
+        "router\n{\n}",
+        [
+            (
+                1,
+                1,
+                "found 'router'; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own",
+            ),
+            (
+                2,
+                1,
+                "found '{'; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own",
+            ),
+            (3, 1, "'}' closes nothing"),
+        ],
+    ),
     ("id: A", [(1, 1, "attribute 'id' stands outside of any section")]),
     ("}", [(1, 1, "'}' closes nothing")]),
     ("router {\n id: A\n", [(2, 1, "section 'router' opened at line 1 is not closed")]),
@@ -120,17 +179,35 @@ MISTAKES = [
     ("router {\n  id: a\\qb\n}", [(2, 8, "router: invalid escape '\\q'; write \\\\ for a backslash")]),
     ("router {\n  id: \\u12\n}", [(2, 7, "router: invalid escape; \\u needs four hexadecimal digits")]),
     ("router {\n  id: \\ud800x\n}", [(2, 7, "router: half of a surrogate pair in an escape")]),
-    ("router {\n  id: a \"b\" c\n}", [(2, 9, "router: double quote inside a value; write \\\" or put the whole value in quotes")]),
-    ("router {\n  id: \"A\" B\n}", [(2, 10, "router: found 'B' after the closing double quote")]),
-    ("router {\n  id: \"A\n}", [(2, 7, "router: a string in double quotes is not closed on its line")]),
-    ("router {\n  x: {\n  \"a\": 1 2\n  }\n}", [(3, 10, "router: found '2' where ',' or '}' is needed")]),
-    ("router {\n  x: {\n  \"a\": tru\n  }\n  id: A\n}", [(3, 8, "router: found 'tru' where a value is needed: a text in double quotes, number, true, false, "
-                                                       "null, map or list")]),
-    ("router {\n  x: {\n  \"a\" 1\n  }\n}", [(3, 7, "router: found '1' where ':' is needed after 'a'")]),
+    (
+        'router {\n  id: a "b" c\n}',
+        [(2, 9, 'router: double quote inside a value; write \\" or put the whole value in quotes')],
+    ),
+    ('router {\n  id: "A" B\n}', [(2, 10, "router: found 'B' after the closing double quote")]),
+    ('router {\n  id: "A\n}', [(2, 7, "router: a string in double quotes is not closed on its line")]),
+    ('router {\n  x: {\n  "a": 1 2\n  }\n}', [(3, 10, "router: found '2' where ',' or '}' is needed")]),
+    (
+        'router {\n  x: {\n  "a": tru\n  }\n  id: A\n}',
+        [
+            (
+                3,
+                8,
+                "router: found 'tru' where a value is needed: a text in double quotes, number, true, false, "
+                "null, map or list",
+            )
+        ],
+    ),
+    ('router {\n  x: {\n  "a" 1\n  }\n}', [(3, 7, "router: found '1' where ':' is needed after 'a'")]),
     ("router {\n  x: {\n  a:\n  }\n}", [(3, 5, "router: 'a' has no value")]),
     ("router {\n  x: {} y\n}", [(2, 8, "router: found 'y' after the map's '}'")]),
-    ("router {\n  x: {\n  \"a\": 1\n", [(4, 1, "router: map opened at line 2 is not closed"), (3, 1, "section 'router' opened at line 1 is not closed")]),
-    ("router {\n  x: {\n  \"a\": [1\n  }\n}", [(4, 3, "router: found '}' where ',' or ']' is needed")]),
+    (
+        'router {\n  x: {\n  "a": 1\n',
+        [
+            (4, 1, "router: map opened at line 2 is not closed"),
+            (3, 1, "section 'router' opened at line 1 is not closed"),
+        ],
+    ),
+    ('router {\n  x: {\n  "a": [1\n  }\n}', [(4, 3, "router: found '}' where ',' or ']' is needed")]),
 ]
 
 
@@ -140,7 +217,9 @@ def test_reader_mistake_is_told_with_line_and_column(text, expected):
 
 
 def test_reader_goes_on_behind_a_mistake():
-    found, mistakes = read("q.conf", b"router {\n  id A\n  mode: edge\n}\nlistener {\n  x: {\n  bad\n  }\n  port: 1\n}\n")
+    found, mistakes = read(
+        "q.conf", b"router {\n  id A\n  mode: edge\n}\nlistener {\n  x: {\n  bad\n  }\n  port: 1\n}\n"
+    )
     assert [m[:2] for m in mistakes] == [(2, 3), (8, 3)]
     assert [(s.name, list(s.attributes)) for s in found] == [("router", ["mode"]), ("listener", ["port"])]
 
@@ -150,7 +229,7 @@ def test_reader_not_utf8_tells_where():
 
 
 def test_reader_bounds():
-    deep = "router {\n x: {\"a\": " + "[" * 100000 + "\n}"
+    deep = 'router {\n x: {"a": ' + "[" * 100000 + "\n}"
     assert "nested more than 32 deep" in errors(deep)[0][2]
     assert errors(b"#" * (reader.MAX_BYTES + 1))[0][2] == "the file is larger than 16 MiB"
     many = errors("x\n" * 1000)
@@ -159,34 +238,60 @@ def test_reader_bounds():
 
 # JSON form
 
+
 def test_reader_json_form():
     text = '# comment\n[\n  ["router", {"id": "A", "worker-threads": 2}],\n # other\n  ["ssl.profile", {"http root dir": null, "x": {"a-b": 1}}]\n]\n'
-    assert sections(text, "q.json") == [("router", {"id": "A", "workerThreads": 2}), ("sslProfile", {"httpRootDir": None, "x": {"a-b": 1}})]
+    assert sections(text, "q.json") == [
+        ("router", {"id": "A", "workerThreads": 2}),
+        ("sslProfile", {"httpRootDir": None, "x": {"a-b": 1}}),
+    ]
 
 
-@pytest.mark.parametrize("text, line, column, part", [
-    ('[["router", {"id": "A",}]]', 1, 24, "comma before '}'"),
-    ('[\n["router", {"id": "A"}],\n]', 3, 1, "comma before ']'"),
-    ('{"router": {}}', 1, 1, "the file must hold a list of pairs"),
-    ('[["router"]]', 1, 2, "where a pair"),
-    ('[5]', 1, 2, "where a pair"),
-    ('[["router", {id: 1}]]', 1, 14, "where a name in double quotes is needed"),
-    ('[["router", {}]] x', 1, 18, "after the end of the list"),
-    ('[["router", {"a": 01}]]', 1, 19, "where a value is needed"),
-    ('[["router", {"a": NaN}]]', 1, 19, "where a value is needed"),
-    ('[["router", {"a": 1.}]]', 1, 19, "where a value is needed"),
-    ('[["router", {}]', 1, 16, "list opened at line 1 is not closed"),
-    ('', 1, 1, "the end of the file where a value is needed"),
-])
+@pytest.mark.parametrize(
+    "text, line, column, part",
+    [
+        ('[["router", {"id": "A",}]]', 1, 24, "comma before '}'"),
+        ('[\n["router", {"id": "A"}],\n]', 3, 1, "comma before ']'"),
+        ('{"router": {}}', 1, 1, "the file must hold a list of pairs"),
+        ('[["router"]]', 1, 2, "where a pair"),
+        ("[5]", 1, 2, "where a pair"),
+        ('[["router", {id: 1}]]', 1, 14, "where a name in double quotes is needed"),
+        ('[["router", {}]] x', 1, 18, "after the end of the list"),
+        ('[["router", {"a": 01}]]', 1, 19, "where a value is needed"),
+        ('[["router", {"a": NaN}]]', 1, 19, "where a value is needed"),
+        ('[["router", {"a": 1.}]]', 1, 19, "where a value is needed"),
+        ('[["router", {}]', 1, 16, "list opened at line 1 is not closed"),
+        ("", 1, 1, "the end of the file where a value is needed"),
+    ],
+)
 def test_reader_json_mistakes(text, line, column, part):
-    (found_line, found_column, found_text), = errors(text, "q.json")
+    ((found_line, found_column, found_text),) = errors(text, "q.json")
     assert (found_line, found_column) == (line, column) and part in found_text
 
 
 def test_reader_json_numbers_agree_with_the_json_module():
     for word in ("0", "-0", "1", "-12", "1.5", "-1.5e3", "1E+2", "1e-2", "123456789012345678901234567890"):
         assert reader.json_number(word) == json.loads(word)
-    for word in ("", "-", "+1", "01", "-01", ".5", "1.", "1.e3", "1e", "1e+", "0x1", "1_0", "inf", "nan", "1e999", "--1", "1-", "٣"):
+    for word in (
+        "",
+        "-",
+        "+1",
+        "01",
+        "-01",
+        ".5",
+        "1.",
+        "1.e3",
+        "1e",
+        "1e+",
+        "0x1",
+        "1_0",
+        "inf",
+        "nan",
+        "1e999",
+        "--1",
+        "1-",
+        "٣",
+    ):
         assert reader.json_number(word) is None
 
 
@@ -196,8 +301,16 @@ def random_json(random_, depth=0):
         return [random_json(random_, depth + 1) for _ in range(random_.randrange(4))]
     if kind == 6:
         return {"k%d" % i: random_json(random_, depth + 1) for i in range(random_.randrange(4))}
-    return (None, True, random_.randrange(-10**6, 10**6), random_.random() * 100,
-            "".join(chr(random_.choice((34, 92, 35, 123, 125, 44, 10, 9, 97, 233, 0x4e00, 0x1F600))) for _ in range(random_.randrange(8))))[kind]
+    return (
+        None,
+        True,
+        random_.randrange(-(10**6), 10**6),
+        random_.random() * 100,
+        "".join(
+            chr(random_.choice((34, 92, 35, 123, 125, 44, 10, 9, 97, 233, 0x4E00, 0x1F600)))
+            for _ in range(random_.randrange(8))
+        ),
+    )[kind]
 
 
 def test_reader_reads_whatever_json_dumps_writes():
@@ -212,7 +325,7 @@ def test_reader_reads_whatever_json_dumps_writes():
 
 
 SEEDS = [
-    b"router {\n    mode: standalone\n    id: A # x\n}\n\nlistener {\n    host: \"0.0.0.0\"\n    port: amqp\n    openProperties: {\n        \"a\": [1, 2.5, null],\n"
+    b'router {\n    mode: standalone\n    id: A # x\n}\n\nlistener {\n    host: "0.0.0.0"\n    port: amqp\n    openProperties: {\n        "a": [1, 2.5, null],\n'
     b"        b: {\n           c: ${user}\n        }\n    }\n}\naddress {\n    pattern: a.#\n    prefix: x\\u00e9\\n\n}\n",
     b'[["router", {"id": "A", "x": {"a": [1, -2.5e3, "\\ud83d\\ude00"]}}],\n# c\n["listener", {"port": 5672}]]\n',
 ]
@@ -224,14 +337,32 @@ def mutate(random_, data):
         at = random_.randrange(len(data) + 1)
         what = random_.randrange(5)
         if what == 0:
-            data[at:at + random_.randrange(1, 20)] = b""
+            data[at : at + random_.randrange(1, 20)] = b""
         elif what == 1:
-            data[at:at] = random_.choice((b"{", b"}", b"\n", b'"', b"\\", b"[", b",", b":", b"#", b"\x00", b"\xff", b"\t", b"\r", b"\\u", b"\xe2\x80\xa8"))
+            data[at:at] = random_.choice(
+                (
+                    b"{",
+                    b"}",
+                    b"\n",
+                    b'"',
+                    b"\\",
+                    b"[",
+                    b",",
+                    b":",
+                    b"#",
+                    b"\x00",
+                    b"\xff",
+                    b"\t",
+                    b"\r",
+                    b"\\u",
+                    b"\xe2\x80\xa8",
+                )
+            )
         elif what == 2 and data:
             data[at % len(data)] = random_.randrange(256)
         elif what == 3:
             start = random_.randrange(len(data) + 1)
-            data[at:at] = data[start:start + random_.randrange(40)]
+            data[at:at] = data[start : start + random_.randrange(40)]
         else:
             del data[at:]
     return bytes(data)
