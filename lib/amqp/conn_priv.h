@@ -204,6 +204,8 @@ void amqp_settled_later(struct amqp_session *s, struct settled_batch *b, uint32_
 void amqp_send_wake(struct amqp_conn *c, struct list *waiting);
 /* Put a link on the list of those to be told `sendable`, or if it receives, `drained`. */
 void amqp_send_ready(struct amqp_link *lk);
+/* Tell the peer that the delivery in progress is given up, now or when the window allows; its entry stays. */
+void amqp_send_abort(struct amqp_link *lk);
 /* Tell it; it is off the list. */
 void amqp_send_tell(struct amqp_link *lk);
 

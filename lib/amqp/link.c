@@ -569,8 +569,9 @@ void amqp_link_detach(struct amqp_link *lk, bool closed, const struct amqp_error
         amqp_link_refuse(lk, error);
         return;
     }
-    if (lk->is_sender && lk->in_delivery)
-        amqp_link_abort(lk);
+    /* Whoever waits for an outcome of it learns by `lost` that there is none. */
+    if (lk->is_sender && lk->in_delivery && amqp_link_is_up(lk))
+        amqp_send_abort(lk);
     list_remove(&lk->node);
     lk->flags &= (uint16_t)~(AMQP_LINK_WAITING | AMQP_LINK_DIRTY | LINK_READY);
     emit_detach(lk, closed, error);

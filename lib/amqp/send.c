@@ -332,16 +332,9 @@ enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t 
     return OK;
 }
 
-void amqp_link_abort(struct amqp_link *lk)
+void amqp_send_abort(struct amqp_link *lk)
 {
-    if (!lk->is_sender || !lk->in_delivery || !amqp_link_is_up(lk))
-        return;
     struct amqp_session *s = lk->session;
-    struct amqp_delivery *d = lk->current_settled ? NULL : deliveries_get(&s->outgoing, lk->current);
-    if (d && d->link == lk) {
-        lk->priv->unsettled--;
-        deliveries_remove(&s->outgoing, d);
-    }
     lk->current_settled = true;
     if (s->outgoing_left == 0) {
         lk->flags |= LINK_ABORTING;
@@ -354,6 +347,19 @@ void amqp_link_abort(struct amqp_link *lk)
     send_frame(lk, &h, &nothing, 0, false);
     lk->in_delivery = false;
     amqp_conn_mark_dirty(lk->conn);
+}
+
+void amqp_link_abort(struct amqp_link *lk)
+{
+    if (!lk->is_sender || !lk->in_delivery || !amqp_link_is_up(lk))
+        return;
+    struct amqp_session *s = lk->session;
+    struct amqp_delivery *d = lk->current_settled ? NULL : deliveries_get(&s->outgoing, lk->current);
+    if (d && d->link == lk) {
+        lk->priv->unsettled--;
+        deliveries_remove(&s->outgoing, d);
+    }
+    amqp_send_abort(lk);
 }
 
 void amqp_link_drained(struct amqp_link *lk)

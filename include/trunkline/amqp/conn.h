@@ -289,7 +289,7 @@ void amqp_link_accept(struct amqp_link *lk, const char *address, uint64_t max_me
 /* Answer an attach with the local terminus null, then detach closed with the error (NULL: none).
  * Source: AMQP 1.0 part 2.6.3, Establishing Or Resuming A Link. */
 void amqp_link_refuse(struct amqp_link *lk, const struct amqp_error *error);
-/* Detach, or answer a detach. An incomplete outgoing delivery is aborted first. */
+/* Detach, or answer a detach. An incomplete outgoing delivery is aborted first; it is told `lost` like the other unsettled ones. */
 void amqp_link_detach(struct amqp_link *lk, bool closed, const struct amqp_error *error);
 
 /* ---- receiving ---- */
