@@ -62,22 +62,34 @@ static void test_worker_without_hooks_and_stop_twice(void **state)
     workers_stop();
 }
 
-static void test_worker_choose_takes_the_least_loaded_and_prefers_its_own(void **state)
+/* Place the next connection. Result: the index of its worker. */
+static int place(struct worker *preferred)
+{
+    struct worker *w = worker_choose(preferred);
+    worker_reserve(w);
+    return worker_index(w);
+}
+
+static void test_worker_choose_fills_pairs_and_prefers_its_own(void **state)
 {
     (void)state;
     assert_int_equal(workers_start(3, &hooks), OK);
-    struct worker *w[3] = {worker_by_index(0), worker_by_index(1), worker_by_index(2)};
-    assert_ptr_equal(worker_choose(NULL), w[0]);
-    assert_ptr_equal(worker_choose(w[2]), w[2]);
-    worker_reserve(w[2]);
-    assert_ptr_equal(worker_choose(w[2]), w[0]);
-    worker_reserve(w[0]);
-    assert_ptr_equal(worker_choose(w[2]), w[1]);
-    worker_reserve(w[1]);
-    assert_ptr_equal(worker_choose(w[2]), w[2]);
+    struct worker *last = worker_by_index(2);
+    assert_int_equal(place(last), 2);
+    assert_int_equal(place(NULL), 2); /* the second of a pair joins the first */
+    assert_int_equal(place(last), 0); /* its own has more */
+    assert_int_equal(place(last), 0);
+    assert_int_equal(place(last), 1);
+    assert_int_equal(place(NULL), 1);
+    assert_int_equal(place(last), 2); /* all the same again */
+    worker_release(worker_by_index(0));
+    worker_release(worker_by_index(0));
+    assert_int_equal(place(last), 0);
+    const uint32_t want[] = {1, 2, 3};
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(worker_connections(w[i]), 1);
-        worker_release(w[i]);
+        assert_int_equal(worker_connections(worker_by_index(i)), want[i]);
+        while (worker_connections(worker_by_index(i)))
+            worker_release(worker_by_index(i));
     }
     workers_stop();
 }
@@ -88,7 +100,7 @@ int main(void)
         cmocka_unit_test(test_worker_hooks_run_on_each_thread_at_start_and_stop),
         cmocka_unit_test(test_worker_senseless_numbers_are_refused),
         cmocka_unit_test(test_worker_without_hooks_and_stop_twice),
-        cmocka_unit_test(test_worker_choose_takes_the_least_loaded_and_prefers_its_own),
+        cmocka_unit_test(test_worker_choose_fills_pairs_and_prefers_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
