@@ -26,6 +26,7 @@ struct test_link {
     bool detached_closed;
     char detach_error[64];
     size_t octets;
+    size_t sent; /* of the message under way */
     uint32_t last_id;
     bool last_settled;
     enum amqp_state_code last_state;

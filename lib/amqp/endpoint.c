@@ -391,9 +391,19 @@ bool endpoint_expects_header(const struct amqp_endpoint *ep)
     return ep->phase == EXPECT_HEADER;
 }
 
+/* TLS is outside; Proton would begin it of its own accord, with no certificate. */
+static bool begins_tls(const uint8_t *octets, size_t n)
+{
+    return (n >= 2 && octets[0] == 0x16 && octets[1] == 3) || (n >= 5 && memcmp(octets, "AMQP\2", 5) == 0);
+}
+
 void endpoint_input(struct amqp_endpoint *ep, const uint8_t *octets, size_t n)
 {
     uint8_t protocol = n > 4 ? octets[4] : 0;
+    if (ep->phase == EXPECT_HEADER && begins_tls(octets, n)) {
+        endpoint_fail(ep, "amqp:connection:framing-error", "TLS was begun where it is not spoken");
+        return;
+    }
     while (n) {
         pn_rwbytes_t room = pn_connection_driver_read_buffer_sized(&ep->driver, n);
         if (room.size == 0)
@@ -459,9 +469,12 @@ void endpoint_error(const struct amqp_endpoint *ep, struct amqp_error *out)
     if (pn_condition_is_set(cond)) {
         out->condition = pn_condition_get_name(cond);
         out->description = pn_condition_get_description(cond);
-    } else if (ep->state == ENDPOINT_FAILED) {
+    } else if (ep->state == ENDPOINT_FAILED && ep->phase != IN_AMQP && ep->speaks_sasl) {
         out->condition = "amqp:unauthorized-access";
         out->description = "authentication failed";
+    } else if (ep->state == ENDPOINT_FAILED) {
+        out->condition = "amqp:connection:framing-error";
+        out->description = "connection aborted";
     }
 }
 

@@ -199,7 +199,7 @@ static void share_payload(struct outq *q, struct cursor *c, size_t n)
         some = some < n ? some : n;
         if (c->part->buf && some >= SHARE_MIN)
             outq_share(q, c->part->buf, c->part->data + c->offset, some);
-        else
+        else if (some)
             outq_copy(q, c->part->data + c->offset, some);
         n -= some;
         c->offset += some;
