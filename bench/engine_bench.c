@@ -1,8 +1,8 @@
 /* engine_bench.c -- what the AMQP engine itself costs: two engines back to back in memory, no sockets.
  *
- *   engine_bench [messages [octets]]   CPU per message, presettled and unsettled, both engines and the copy between them together
- *   engine_bench links N               memory and time of N links on one connection
- *   engine_bench connections N         memory of N open connections with a session and a link each
+ *   engine_bench [messages [octets]]   CPU per message, presettled and unsettled, both engines and the copy between
+ * them together engine_bench links N               memory and time of N links on one connection engine_bench
+ * connections N         memory of N open connections with a session and a link each
  */
 #include <linux/perf_event.h>
 #include <stdio.h>
@@ -41,8 +41,8 @@ static struct buffer *body;
 static void pump(struct side *s)
 {
     while (s->to_send && (s->link.in_delivery || amqp_link_sendable(&s->link))) {
-        struct slice part = { body, body->bytes + s->sent, s->octets - s->sent };
-        struct amqp_send m = { .parts = &part, .part_count = 1, .settled = s->presettled };
+        struct slice part = {body, body->bytes + s->sent, s->octets - s->sent};
+        struct amqp_send m = {.parts = &part, .part_count = 1, .settled = s->presettled};
         size_t sent;
         enum err e = amqp_link_send(&s->link, &m, &sent, NULL);
         s->sent += sent;
@@ -103,7 +103,7 @@ static void on_sendable(struct amqp_link *lk)
 static void on_transfer(struct amqp_link *lk, struct amqp_transfer *t)
 {
     struct side *s = side_of(lk->conn);
-    static const struct amqp_state accepted = { .code = AMQP_ACCEPTED };
+    static const struct amqp_state accepted = {.code = AMQP_ACCEPTED};
     if (t->more)
         return;
     s->received++;
@@ -226,11 +226,11 @@ static double cpu_ns(void)
 /* Instructions of this process; -1 where the machine does not count them. */
 static int counter_open(void)
 {
-    struct perf_event_attr a = { .type = PERF_TYPE_HARDWARE,
-                                 .size = sizeof a,
-                                 .config = PERF_COUNT_HW_INSTRUCTIONS,
-                                 .exclude_kernel = 1,
-                                 .exclude_hv = 1 };
+    struct perf_event_attr a = {.type = PERF_TYPE_HARDWARE,
+                                .size = sizeof a,
+                                .config = PERF_COUNT_HW_INSTRUCTIONS,
+                                .exclude_kernel = 1,
+                                .exclude_hv = 1};
     return (int)syscall(SYS_perf_event_open, &a, 0, -1, -1, 0);
 }
 
@@ -268,7 +268,7 @@ static void bench_messages(uint64_t messages, size_t octets, bool presettled)
     connect_sides(&client, &server, &session);
     client->presettled = presettled;
     client->octets = octets;
-    struct amqp_attach a = { .name = "bench", .is_sender = true, .target = "q", .snd_settle_mode = 2 };
+    struct amqp_attach a = {.name = "bench", .is_sender = true, .target = "q", .snd_settle_mode = 2};
     if (amqp_link_attach(session, &client->link, &a) != OK)
         abort();
     run(client, server);
@@ -308,7 +308,7 @@ static void bench_links(uint32_t links)
         char name[32], address[32];
         snprintf(name, sizeof name, "link-%u", i);
         snprintf(address, sizeof address, "address/%u", i);
-        struct amqp_attach a = { .name = name, .source = address, .snd_settle_mode = 2 };
+        struct amqp_attach a = {.name = name, .source = address, .snd_settle_mode = 2};
         if (amqp_link_attach(session, &ours[i], &a) != OK)
             abort();
         if (i % 64 == 63)
@@ -331,7 +331,7 @@ static void bench_connections(uint32_t connections)
         struct side *client, *server;
         struct amqp_session *session;
         connect_sides(&client, &server, &session);
-        struct amqp_attach a = { .name = "bench", .source = "q", .snd_settle_mode = 2 };
+        struct amqp_attach a = {.name = "bench", .source = "q", .snd_settle_mode = 2};
         if (amqp_link_attach(session, &client->link, &a) != OK)
             abort();
         run(client, server);

@@ -110,19 +110,19 @@ static size_t attach_frame(uint8_t *out, size_t room, uint32_t i)
 {
     char name[32], address[32];
     uint8_t source[64];
-    struct amqp_source_fields from = { 0 };
+    struct amqp_source_fields from = {0};
     struct amqp_writer s = amqp_writer(source, sizeof source), w = amqp_writer(out, room);
     uint8_t text[40];
     struct amqp_writer t = amqp_writer(text, sizeof text);
     amqp_write_string(&t, address, (size_t)snprintf(address, sizeof address, "addr/%u", i));
-    AMQP_SET(&from, address, ((struct slice) { NULL, text, t.len }));
+    AMQP_SET(&from, address, ((struct slice){NULL, text, t.len}));
     amqp_write_source(&s, &from);
     size_t mark = amqp_write_frame_begin(&w, 0, 0);
-    struct amqp_attach_fields f = { 0 };
-    AMQP_SET(&f, name, ((struct slice) { NULL, (uint8_t *)name, (size_t)snprintf(name, sizeof name, "link-%u", i) }));
+    struct amqp_attach_fields f = {0};
+    AMQP_SET(&f, name, ((struct slice){NULL, (uint8_t *)name, (size_t)snprintf(name, sizeof name, "link-%u", i)}));
     AMQP_SET(&f, handle, i);
     AMQP_SET(&f, role, true);
-    AMQP_SET(&f, source, ((struct slice) { NULL, source, s.len }));
+    AMQP_SET(&f, source, ((struct slice){NULL, source, s.len}));
     amqp_write_attach(&w, &f);
     amqp_write_frame_end(&w, mark, 0);
     return w.len;

@@ -31,11 +31,11 @@ enum err amqp_conn_init(struct amqp_conn *c, const struct amqp_conn_conf *conf, 
     p->first_delivery_id = conf->first_delivery_id;
     p->first_transfer_id = conf->first_transfer_id;
     p->output_limit = conf->output_limit ? conf->output_limit : OUTPUT_LIMIT_DEFAULT;
-    p->peer = (struct amqp_conn_peer) { .container_id = "", .hostname = "", .max_frame_size = FRAME_SIZE_MIN };
+    p->peer = (struct amqp_conn_peer){.container_id = "", .hostname = "", .max_frame_size = FRAME_SIZE_MIN};
     amqp_numbers_init(&p->channels);
     u32map_init(&p->by_remote_channel);
-    struct list *lists[] = { &p->sessions,       &p->dirty_links, &p->dirty_sessions, &p->ready,
-                             &p->waiting_output, &p->finished,    &p->ended };
+    struct list *lists[] = {&p->sessions,       &p->dirty_links, &p->dirty_sessions, &p->ready,
+                            &p->waiting_output, &p->finished,    &p->ended};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
     p->last_input = p->last_output = c->now;
@@ -52,7 +52,7 @@ enum err amqp_conn_init(struct amqp_conn *c, const struct amqp_conn_conf *conf, 
 
 static void drop_sessions(struct amqp_conn *c)
 {
-    struct list *lists[] = { &c->priv->sessions, &c->priv->ended };
+    struct list *lists[] = {&c->priv->sessions, &c->priv->ended};
     for (int i = 0; i < 2; i++)
         while (!list_is_empty(lists[i])) {
             struct amqp_session *s = list_first(lists[i], struct amqp_session, node);
@@ -191,10 +191,10 @@ static void pump_endpoint(struct amqp_conn *c)
 
 static void emit_close(struct amqp_conn *c, const struct amqp_error *error)
 {
-    struct frame_ending f = { .performative = AMQP_DESC_CLOSE, .error = error };
+    struct frame_ending f = {.performative = AMQP_DESC_CLOSE, .error = error};
     if (amqp_conn_emit(c, 0, frame_write_ending, &f))
         return;
-    struct amqp_error bare = { .condition = error->condition };
+    struct amqp_error bare = {.condition = error->condition};
     f.error = &bare;
     amqp_conn_emit(c, 0, frame_write_ending, &f);
 }
@@ -214,7 +214,7 @@ void amqp_conn_fail(struct amqp_conn *c, const char *condition, const char *form
         endpoint_fail(c->endpoint, condition, text);
         pump_endpoint(c);
     } else if (p->state < CONN_CLOSING) {
-        emit_close(c, &(struct amqp_error) { .condition = condition, .description = text });
+        emit_close(c, &(struct amqp_error){.condition = condition, .description = text});
     }
     enter_state(c, CONN_CLOSED);
 }
@@ -254,7 +254,7 @@ static void tell_closed(struct amqp_conn *c)
     struct amqp_conn_priv *p = c->priv;
     p->told_closed = true;
     endpoint_free(&c->endpoint);
-    struct amqp_error error = { .condition = p->error_condition, .description = p->error_description };
+    struct amqp_error error = {.condition = p->error_condition, .description = p->error_description};
     c->handler->closed(c, p->error_condition ? &error : NULL, p->by_peer);
 }
 
@@ -373,8 +373,8 @@ static bool endpoint_needs(const struct amqp_conn *c, const uint8_t *frame, size
         return true;
     struct amqp_reader r = amqp_reader(frame + frame[4] * 4u, n - frame[4] * 4u);
     uint64_t performative;
-    return amqp_read_descriptor(&r, &performative) == OK
-        && (performative == AMQP_DESC_OPEN || performative == AMQP_DESC_CLOSE);
+    return amqp_read_descriptor(&r, &performative) == OK &&
+           (performative == AMQP_DESC_OPEN || performative == AMQP_DESC_CLOSE);
 }
 
 /* ---- input ---- */
@@ -390,7 +390,7 @@ static void frame_close(struct amqp_conn *c, struct amqp_reader body)
     }
     if (p->state < CONN_CLOSING) {
         p->by_peer = true;
-        struct frame_ending answer = { .performative = AMQP_DESC_CLOSE };
+        struct frame_ending answer = {.performative = AMQP_DESC_CLOSE};
         amqp_conn_emit(c, 0, frame_write_ending, &answer);
     }
     if (f.has.error && p->error_condition == NULL) {
@@ -577,7 +577,8 @@ void amqp_conn_tick(struct amqp_conn *c, mono_ms now)
         return;
     if (p->idle_timeout_ms && now - p->last_input >= p->idle_timeout_ms) {
         amqp_conn_fail(c, "amqp:resource-limit-exceeded", "local-idle-timeout expired");
-    } else if (p->state == CONN_OPEN && p->peer.idle_timeout_ms && now - p->last_output >= p->peer.idle_timeout_ms / 2) {
+    } else if (p->state == CONN_OPEN && p->peer.idle_timeout_ms &&
+               now - p->last_output >= p->peer.idle_timeout_ms / 2) {
         /* What waits to be written will do as a heartbeat when it leaves. */
         if (p->out.pending == 0)
             amqp_conn_emit(c, 0, NULL, NULL);

@@ -1,8 +1,8 @@
 /* conn_priv.h -- what the sources of the connection engine share: conn.c, session.c, link.c, receive.c, send.c.
  *
- * Who frees what, and when. Handlers may call any function of conn.h from within an event, so nothing that an event may be about is freed
- * while a frame is handled: it is put on one of the lists below, and amqp_conn_run_deferred() tells `lost`, `gone` and `closed` after
- * the frame. Only amqp_conn_input, _eof, _tick, _written and _fini run it (C4).
+ * Who frees what, and when. Handlers may call any function of conn.h from within an event, so nothing that an event may
+ * be about is freed while a frame is handled: it is put on one of the lists below, and amqp_conn_run_deferred() tells
+ * `lost`, `gone` and `closed` after the frame. Only amqp_conn_input, _eof, _tick, _written and _fini run it (C4).
  */
 #ifndef TRUNKLINE_AMQP_CONN_PRIV_H
 #define TRUNKLINE_AMQP_CONN_PRIV_H
@@ -20,7 +20,7 @@
 
 /* Numbers given to things: the lowest on a fresh table, then what was freed last. */
 struct numbers {
-    void **at; /* a thing, or (next free number << 1 | 1) */
+    void **at;                     /* a thing, or (next free number << 1 | 1) */
     uint32_t used, capacity, free; /* free: a number, or UINT32_MAX */
     uint32_t count;
 };
@@ -70,7 +70,7 @@ struct amqp_session {
     /* links */
     struct numbers links; /* by local handle */
     struct u32map by_remote_handle;
-    struct u32map by_name; /* hash of name and direction; colliding links are chained */
+    struct u32map by_name;  /* hash of name and direction; colliding links are chained */
     struct amqp_link *last; /* whose frame came last */
     uint32_t remote_handle_max;
     struct list waiting; /* outgoing links that the window stopped */
@@ -80,26 +80,26 @@ struct amqp_session {
 };
 
 enum {
-    LINK_ABORTING = 256,  /* an abort waits for the session window */
-    LINK_FINISHED = 512,  /* in the connection's finished list */
-    LINK_REFUSED = 1024,  /* the engine's own, of an attach that the owner never saw */
-    LINK_OURS = 2048,     /* we attached first */
-    LINK_READY = 4096,    /* in the connection's ready list */
-    LINK_TOLD = 8192,     /* the owner knows that it is detached */
+    LINK_ABORTING = 256, /* an abort waits for the session window */
+    LINK_FINISHED = 512, /* in the connection's finished list */
+    LINK_REFUSED = 1024, /* the engine's own, of an attach that the owner never saw */
+    LINK_OURS = 2048,    /* we attached first */
+    LINK_READY = 4096,   /* in the connection's ready list */
+    LINK_TOLD = 8192,    /* the owner knows that it is detached */
 };
 
 /* What only the engine needs of a link. One block of memory with the strings behind it. */
 struct amqp_link_priv {
     struct amqp_link *same_hash; /* chain in by_name */
     uint32_t hash;
-    uint32_t held;      /* frames of the session window that the owner keeps */
-    uint32_t unsettled; /* entries in the session's map */
+    uint32_t held;             /* frames of the session window that the owner keeps */
+    uint32_t unsettled;        /* entries in the session's map */
     uint64_t max_message_size; /* ours for what we receive; 0: none */
     uint64_t current_size;     /* octets of the delivery in progress */
     uint16_t name_len;
-    uint32_t source_len, target_len; /* encoded, of the peer's attach; 0: null */
+    uint32_t source_len, target_len;             /* encoded, of the peer's attach; 0: null */
     const char *source_address, *target_address; /* into chars, or NULL */
-    char chars[];                    /* name NUL, source, target, addresses NUL */
+    char chars[];                                /* name NUL, source, target, addresses NUL */
 };
 static inline const uint8_t *amqp_link_raw_source(const struct amqp_link_priv *p)
 {
@@ -185,10 +185,9 @@ void amqp_link_finish_if_done(struct amqp_link *lk);
 void amqp_link_send_flow(struct amqp_link *lk);
 static inline bool amqp_link_is_up(const struct amqp_link *lk)
 {
-    return (lk->flags
-            & (AMQP_LINK_ATTACHED_LOCAL | AMQP_LINK_ATTACHED_REMOTE | AMQP_LINK_DETACHED_LOCAL | AMQP_LINK_DETACHED_REMOTE))
-        == (AMQP_LINK_ATTACHED_LOCAL | AMQP_LINK_ATTACHED_REMOTE)
-        && amqp_session_is_up(lk->session);
+    return (lk->flags & (AMQP_LINK_ATTACHED_LOCAL | AMQP_LINK_ATTACHED_REMOTE | AMQP_LINK_DETACHED_LOCAL |
+                         AMQP_LINK_DETACHED_REMOTE)) == (AMQP_LINK_ATTACHED_LOCAL | AMQP_LINK_ATTACHED_REMOTE) &&
+           amqp_session_is_up(lk->session);
 }
 
 /* ---- receive.c ---- */

@@ -10,7 +10,7 @@ struct pair {
 
 static void pair_open(struct pair *p, struct amqp_conn_conf client, struct amqp_conn_conf server, unsigned seed)
 {
-    *p = (struct pair) { owner_new("client", &client), owner_new("server", &server), NULL, NULL, NULL };
+    *p = (struct pair){owner_new("client", &client), owner_new("server", &server), NULL, NULL, NULL};
     wire_run(p->client, p->server, seed);
     assert_int_equal(p->client->opened, 1);
     assert_int_equal(p->server->opened, 1);
@@ -21,11 +21,11 @@ static void pair_attach(struct pair *p, bool client_sends, unsigned seed)
     if (p->session == NULL)
         assert_int_equal(amqp_session_begin(&p->client->c, &p->session), OK);
     struct test_link *t = link_new(p->client), *before = p->server->links;
-    struct amqp_attach a = { .name = client_sends ? "out" : "in",
-                             .is_sender = client_sends,
-                             .source = client_sends ? NULL : "a",
-                             .target = client_sends ? "a" : NULL,
-                             .snd_settle_mode = 2 };
+    struct amqp_attach a = {.name = client_sends ? "out" : "in",
+                            .is_sender = client_sends,
+                            .source = client_sends ? NULL : "a",
+                            .target = client_sends ? "a" : NULL,
+                            .snd_settle_mode = 2};
     assert_int_equal(amqp_link_attach(p->session, &t->link, &a), OK);
     wire_run(p->client, p->server, seed);
     assert_int_equal(t->attached, 1);
@@ -123,11 +123,11 @@ static void test_conn_endpoint_is_freed_once_open(void **state)
 static void test_conn_properties_and_capabilities_arrive(void **state)
 {
     (void)state;
-    static const uint8_t list[] = { 0xc0, 3, 1, 0xa1, 0 };
-    const struct amqp_property properties[] = { { .key = "product", .text = "trunkline" },
-                                                { .key = "qd.conn-id", .number = 7 },
-                                                { .key = "failover", .raw = { NULL, list, sizeof list } } };
-    static const char *const capabilities[] = { "ANONYMOUS-RELAY", "qd.streaming-links", NULL };
+    static const uint8_t list[] = {0xc0, 3, 1, 0xa1, 0};
+    const struct amqp_property properties[] = {{.key = "product", .text = "trunkline"},
+                                               {.key = "qd.conn-id", .number = 7},
+                                               {.key = "failover", .raw = {NULL, list, sizeof list}}};
+    static const char *const capabilities[] = {"ANONYMOUS-RELAY", "qd.streaming-links", NULL};
     struct amqp_conn_conf server = test_conf(true);
     server.properties = properties;
     server.property_count = 3;
@@ -139,7 +139,7 @@ static void test_conn_properties_and_capabilities_arrive(void **state)
     assert_int_equal(peer->idle_timeout_ms, 8000);
     struct amqp_reader r = amqp_slice_reader(peer->properties);
     struct amqp_compound map;
-    struct slice key = { 0 }, value = { 0 };
+    struct slice key = {0}, value = {0};
     int32_t number = 0;
     assert_int_equal(amqp_enter_map(&r, &map), OK);
     assert_int_equal(map.count, 6);
@@ -153,7 +153,7 @@ static void test_conn_properties_and_capabilities_arrive(void **state)
     assert_int_equal(amqp_read_symbol(&map.in, &key), OK);
     assert_int_equal(amqp_read_raw(&map.in, &value), OK);
     assert_int_equal(amqp_type_of(value.data[0]), AMQP_TYPE_LIST);
-    struct amqp_terminus_view v = { .capabilities = peer->offered_capabilities };
+    struct amqp_terminus_view v = {.capabilities = peer->offered_capabilities};
     assert_true(amqp_terminus_has_capability(&v, "qd.streaming-links"));
     pair_free(&p);
 }
@@ -166,7 +166,7 @@ static void test_conn_answer_to_open_may_come_later(void **state)
     r->o = owner_new("server", &conf);
     r->o->defer_open = true;
     owner_feed(r->o, "AMQP\0\1\0\0", 8);
-    struct amqp_open_fields f = { 0 };
+    struct amqp_open_fields f = {0};
     AMQP_SET(&f, container_id, slice_of_text("raw"));
     RAW_SEND(r, 0, open, &f);
     raw_begin(r, 0, 10);
@@ -190,17 +190,17 @@ static void test_conn_refused_at_open_says_open_and_close(void **state)
     r->o = owner_new("server", &conf);
     r->o->defer_open = true;
     owner_feed(r->o, "AMQP\0\1\0\0", 8);
-    struct amqp_open_fields f = { 0 };
+    struct amqp_open_fields f = {0};
     AMQP_SET(&f, container_id, slice_of_text("raw"));
     RAW_SEND(r, 0, open, &f);
-    amqp_conn_close(&r->o->c, &(struct amqp_error) { .condition = "amqp:unauthorized-access", .description = "no" });
+    amqp_conn_close(&r->o->c, &(struct amqp_error){.condition = "amqp:unauthorized-access", .description = "no"});
     raw_begin(r, 0, 10);
     raw_attach_frame(r, 0, "early", true);
     assert_null(r->o->links);
     raw_expect(r, AMQP_DESC_OPEN);
     raw_expect_error(r, AMQP_DESC_CLOSE, "amqp:unauthorized-access");
     assert_int_equal(r->o->closed, 0);
-    struct amqp_close_fields c = { 0 };
+    struct amqp_close_fields c = {0};
     RAW_SEND(r, 0, close, &c);
     assert_int_equal(r->o->closed, 1);
     assert_string_equal(r->o->error, "amqp:unauthorized-access: no");
@@ -232,25 +232,25 @@ static void test_conn_frames_that_may_not_be_close_it(void **state)
         size_t n;
         const char *condition;
     } bad[] = {
-        { "\0\0\0\7\2\0\0\0", 8, "amqp:connection:framing-error" },                       /* shorter than its head */
-        { "\0\0\x40\1\2\0\0\0", 8, "amqp:connection:framing-error" },                     /* above max-frame-size */
-        { "\xff\xff\xff\xff\2\0\0\0", 8, "amqp:connection:framing-error" },
-        { "\0\0\0\x0c\1\0\0\0\0\0\0\0", 12, "amqp:connection:framing-error" },            /* data offset in the head */
-        { "\0\0\0\x0c\4\0\0\0\0\0\0\0", 12, "amqp:connection:framing-error" },            /* data offset beyond the end */
-        { "\0\0\0\x0c\2\1\0\0\0\x53\x41\x45", 12, "amqp:connection:framing-error" },      /* SASL again */
-        { "\0\0\0\x0c\2\0\0\0\xa1\2hi", 12, "amqp:decode-error" },                        /* no performative */
-        { "\0\0\0\x0c\2\0\0\0\0\x53\x99\x45", 12, "amqp:decode-error" },                  /* an unknown one */
-        { "\0\0\0\x0a\2\0\0\0\0\x53", 10, "amqp:decode-error" },                          /* half of one */
-        { "\0\0\0\x0d\2\0\0\0\0\x53\x14\xc0\x09", 13, "amqp:decode-error" },              /* a list longer than the frame */
-        { "\0\0\0\x0c\2\0\0\0\0\x53\x14\x45", 12, "amqp:decode-error" },                  /* nothing in it */
-        { "\0\0\0\x0c\2\0\0\0\0\x53\x13\x45", 12, "amqp:decode-error" },
-        { "\0\0\0\x0c\2\0\0\0\0\x53\x15\x45", 12, "amqp:decode-error" },
-        { "\0\0\0\x0c\2\0\0\0\0\x53\x16\x45", 12, "amqp:decode-error" },
-        { "\0\0\0\x0c\2\0\0\7\0\x53\x11\x45", 12, "amqp:decode-error" },
-        { "\0\0\0\x10\2\0\0\0\0\x53\x17\xc0\3\1\xa1\0", 16, "amqp:decode-error" },        /* an error that is none */
-        { "\0\0\0\x10\2\0\0\0\0\x53\x18\xc0\3\1\xa1\0", 16, "amqp:decode-error" },
-        { "\0\0\0\x0c\2\0\0\0\0\x53\x10\x45", 12, "amqp:not-allowed" },                   /* open again */
-        { "\0\0\0\x0c\2\0\0\5\0\x53\x17\x45", 12, "amqp:not-allowed" },                   /* no such channel */
+        {"\0\0\0\7\2\0\0\0", 8, "amqp:connection:framing-error"},   /* shorter than its head */
+        {"\0\0\x40\1\2\0\0\0", 8, "amqp:connection:framing-error"}, /* above max-frame-size */
+        {"\xff\xff\xff\xff\2\0\0\0", 8, "amqp:connection:framing-error"},
+        {"\0\0\0\x0c\1\0\0\0\0\0\0\0", 12, "amqp:connection:framing-error"},       /* data offset in the head */
+        {"\0\0\0\x0c\4\0\0\0\0\0\0\0", 12, "amqp:connection:framing-error"},       /* data offset beyond the end */
+        {"\0\0\0\x0c\2\1\0\0\0\x53\x41\x45", 12, "amqp:connection:framing-error"}, /* SASL again */
+        {"\0\0\0\x0c\2\0\0\0\xa1\2hi", 12, "amqp:decode-error"},                   /* no performative */
+        {"\0\0\0\x0c\2\0\0\0\0\x53\x99\x45", 12, "amqp:decode-error"},             /* an unknown one */
+        {"\0\0\0\x0a\2\0\0\0\0\x53", 10, "amqp:decode-error"},                     /* half of one */
+        {"\0\0\0\x0d\2\0\0\0\0\x53\x14\xc0\x09", 13, "amqp:decode-error"},         /* a list longer than the frame */
+        {"\0\0\0\x0c\2\0\0\0\0\x53\x14\x45", 12, "amqp:decode-error"},             /* nothing in it */
+        {"\0\0\0\x0c\2\0\0\0\0\x53\x13\x45", 12, "amqp:decode-error"},
+        {"\0\0\0\x0c\2\0\0\0\0\x53\x15\x45", 12, "amqp:decode-error"},
+        {"\0\0\0\x0c\2\0\0\0\0\x53\x16\x45", 12, "amqp:decode-error"},
+        {"\0\0\0\x0c\2\0\0\7\0\x53\x11\x45", 12, "amqp:decode-error"},
+        {"\0\0\0\x10\2\0\0\0\0\x53\x17\xc0\3\1\xa1\0", 16, "amqp:decode-error"}, /* an error that is none */
+        {"\0\0\0\x10\2\0\0\0\0\x53\x18\xc0\3\1\xa1\0", 16, "amqp:decode-error"},
+        {"\0\0\0\x0c\2\0\0\0\0\x53\x10\x45", 12, "amqp:not-allowed"}, /* open again */
+        {"\0\0\0\x0c\2\0\0\5\0\x53\x17\x45", 12, "amqp:not-allowed"}, /* no such channel */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         feed_expect_close(bad[i].octets, bad[i].n, bad[i].condition);
@@ -272,7 +272,7 @@ static void test_conn_begin_on_a_wrong_channel_closes(void **state)
     raw_expect_error(r, AMQP_DESC_CLOSE, "amqp:not-allowed");
     raw_free(r);
     r = raw_new(conf, 16384, 100);
-    struct amqp_begin_fields b = { 0 };
+    struct amqp_begin_fields b = {0};
     AMQP_SET(&b, remote_channel, 2);
     AMQP_SET(&b, next_outgoing_id, 0);
     AMQP_SET(&b, incoming_window, 1);
@@ -285,7 +285,8 @@ static void test_conn_begin_on_a_wrong_channel_closes(void **state)
 static void test_conn_other_protocols_are_told_at_once(void **state)
 {
     (void)state;
-    static const char *const greetings[] = { "GET / HTTP/1.1\r\n\r\n", "\x16\3\1\2", "AMQP\0\0\x09\x01", "AMQP\7\1\0\0", "x" };
+    static const char *const greetings[] = {"GET / HTTP/1.1\r\n\r\n", "\x16\3\1\2", "AMQP\0\0\x09\x01", "AMQP\7\1\0\0",
+                                            "x"};
     for (size_t i = 0; i < sizeof greetings / sizeof *greetings; i++) {
         struct amqp_conn_conf conf = test_conf(true);
         struct owner *o = owner_new("server", &conf);
@@ -317,7 +318,7 @@ static void test_conn_stream_ends_anywhere(void **state)
         some = owner_take(server, answer, sizeof answer);
         owner_feed(client, answer, some);
         if (client->opened && s == NULL) {
-            struct amqp_attach a = { .name = "out", .is_sender = true, .target = "a", .snd_settle_mode = 2 };
+            struct amqp_attach a = {.name = "out", .is_sender = true, .target = "a", .snd_settle_mode = 2};
             assert_int_equal(amqp_session_begin(&client->c, &s), OK);
             assert_int_equal(amqp_link_attach(s, &link_new(client)->link, &a), OK);
         }
@@ -350,14 +351,14 @@ static void test_conn_noise_in_any_octet_does_no_harm(void **state)
         r->o->accept_deliveries = true;
         uint8_t frames[1024];
         struct amqp_writer w = amqp_writer(frames, sizeof frames);
-        struct amqp_attach_fields a = { 0 };
+        struct amqp_attach_fields a = {0};
         AMQP_SET(&a, name, slice_of_text("n"));
         AMQP_SET(&a, handle, 0);
         AMQP_SET(&a, role, round % 2);
         size_t mark = amqp_write_frame_begin(&w, 0, 0);
         amqp_write_attach(&w, &a);
         amqp_write_frame_end(&w, mark, 0);
-        struct amqp_flow_fields f = { 0 };
+        struct amqp_flow_fields f = {0};
         AMQP_SET(&f, next_incoming_id, 0);
         AMQP_SET(&f, incoming_window, 5);
         AMQP_SET(&f, next_outgoing_id, 0);
@@ -367,7 +368,7 @@ static void test_conn_noise_in_any_octet_does_no_harm(void **state)
         mark = amqp_write_frame_begin(&w, 0, 0);
         amqp_write_flow(&w, &f);
         amqp_write_frame_end(&w, mark, 0);
-        struct amqp_transfer_fields t = { 0 };
+        struct amqp_transfer_fields t = {0};
         AMQP_SET(&t, handle, 0);
         AMQP_SET(&t, delivery_id, 0);
         AMQP_SET(&t, delivery_tag, slice_of_text("t"));
@@ -375,7 +376,7 @@ static void test_conn_noise_in_any_octet_does_no_harm(void **state)
         amqp_write_transfer(&w, &t);
         amqp_write_raw(&w, "payload", 7);
         amqp_write_frame_end(&w, mark, 0);
-        struct amqp_disposition_fields d = { 0 };
+        struct amqp_disposition_fields d = {0};
         AMQP_SET(&d, role, round % 2);
         AMQP_SET(&d, first, 0);
         AMQP_SET(&d, last, 2);
@@ -383,7 +384,7 @@ static void test_conn_noise_in_any_octet_does_no_harm(void **state)
         mark = amqp_write_frame_begin(&w, 0, 0);
         amqp_write_disposition(&w, &d);
         amqp_write_frame_end(&w, mark, 0);
-        struct amqp_detach_fields x = { 0 };
+        struct amqp_detach_fields x = {0};
         AMQP_SET(&x, handle, 0);
         mark = amqp_write_frame_begin(&w, 0, 0);
         amqp_write_detach(&w, &x);
@@ -445,8 +446,8 @@ static void test_conn_session_end_loses_its_links_only(void **state)
     assert_int_equal(amqp_link_unsettled(&lost->link), 4);
     amqp_session_end(first, NULL);
     assert_int_equal(lost->gone, 0);
-    struct slice none = { 0 };
-    struct amqp_send m = { .parts = &none, .part_count = 1 };
+    struct slice none = {0};
+    struct amqp_send m = {.parts = &none, .part_count = 1};
     size_t sent;
     assert_int_equal(amqp_link_send(&lost->link, &m, &sent, NULL), ERR_CLOSED);
     wire_run(p.client, p.server, 0);
@@ -468,8 +469,8 @@ static void test_conn_close_with_an_error_is_told_to_the_other(void **state)
     char long_text[2000];
     memset(long_text, 'x', sizeof long_text - 1);
     long_text[sizeof long_text - 1] = 0;
-    amqp_conn_close(&p.server->c, &(struct amqp_error) { .condition = "amqp:connection:forced", .description = "bye" });
-    amqp_conn_close(&p.server->c, &(struct amqp_error) { .condition = "amqp:internal-error", .description = long_text });
+    amqp_conn_close(&p.server->c, &(struct amqp_error){.condition = "amqp:connection:forced", .description = "bye"});
+    amqp_conn_close(&p.server->c, &(struct amqp_error){.condition = "amqp:internal-error", .description = long_text});
     wire_run(p.client, p.server, 0);
     assert_int_equal(p.client->closed, 1);
     assert_string_equal(p.client->error, "amqp:connection:forced: bye");
@@ -483,7 +484,7 @@ static void test_conn_close_with_an_error_is_told_to_the_other(void **state)
 static void test_conn_configuration_without_sense_is_refused(void **state)
 {
     (void)state;
-    struct amqp_conn c = { 0 };
+    struct amqp_conn c = {0};
     struct amqp_conn_conf conf = test_conf(true);
     conf.max_frame_size = 511;
     assert_int_equal(amqp_conn_init(&c, &conf, &test_handler), ERR_INVALID);
@@ -504,7 +505,7 @@ static bool check(const char *user, const char *password)
 
 static void sasl_pair(struct pair *p, struct amqp_conn_conf client, struct amqp_conn_conf server)
 {
-    *p = (struct pair) { .client = owner_new("client", &client), .server = owner_new("server", &server) };
+    *p = (struct pair){.client = owner_new("client", &client), .server = owner_new("server", &server)};
     wire_run(p->client, p->server, 0);
 }
 

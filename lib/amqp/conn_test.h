@@ -1,4 +1,5 @@
-/* conn_test.h -- what the engine's tests share: an owner that remembers what it is told, and a wire between two of them. */
+/* conn_test.h -- what the engine's tests share: an owner that remembers what it is told, and a wire between two of
+ * them. */
 #ifndef TRUNKLINE_AMQP_CONN_TEST_H
 #define TRUNKLINE_AMQP_CONN_TEST_H
 
@@ -46,7 +47,7 @@ struct owner {
     char error[256]; /* condition "text" */
     /* behaviour */
     bool defer_open, refuse_links, defer_attach, defer_detach, accept_deliveries, hold_frames, track;
-    uint32_t credit; /* granted to each incoming link, and again for each message */
+    uint32_t credit;  /* granted to each incoming link, and again for each message */
     uint32_t to_send; /* messages that `sendable` sends */
     uint64_t max_message_size;
     bool send_settled;

@@ -67,7 +67,7 @@ static void on_attached(struct amqp_link *lk)
     if (o->defer_attach)
         return;
     if (o->refuse_links) {
-        amqp_link_refuse(lk, &(struct amqp_error) { .condition = "amqp:not-found", .description = "Node not found" });
+        amqp_link_refuse(lk, &(struct amqp_error){.condition = "amqp:not-found", .description = "Node not found"});
         return;
     }
     struct amqp_terminus_view source;
@@ -101,8 +101,8 @@ void link_pump(struct test_link *t)
     static uint8_t body[256 * 1024];
     while (o->to_send && (t->link.in_delivery || amqp_link_sendable(&t->link))) {
         memset(body, 'a' + (int)(o->to_send % 26), o->message_size);
-        struct slice part = { NULL, body + t->sent, o->message_size - t->sent };
-        struct amqp_send m = { .parts = &part, .part_count = 1, .settled = o->send_settled };
+        struct slice part = {NULL, body + t->sent, o->message_size - t->sent};
+        struct amqp_send m = {.parts = &part, .part_count = 1, .settled = o->send_settled};
         size_t sent;
         enum err e = amqp_link_send(&t->link, &m, &sent, NULL);
         t->sent += sent;
@@ -159,7 +159,7 @@ static void on_transfer(struct amqp_link *lk, struct amqp_transfer *x)
         return;
     t->messages++;
     if (o->accept_deliveries && x->delivery)
-        amqp_link_settle(lk, x->id, x->id, &(struct amqp_state) { .code = AMQP_ACCEPTED });
+        amqp_link_settle(lk, x->id, x->id, &(struct amqp_state){.code = AMQP_ACCEPTED});
     if (o->credit)
         amqp_link_grant(lk, 1);
 }
@@ -205,7 +205,7 @@ const struct amqp_handler test_handler = {
 
 struct amqp_conn_conf test_conf(bool server)
 {
-    return (struct amqp_conn_conf) {
+    return (struct amqp_conn_conf){
         .server = server,
         .container_id = server ? "server" : "client",
         .hostname = server ? NULL : "host.example",
@@ -282,7 +282,7 @@ void wire_run(struct owner *a, struct owner *b, unsigned seed)
     static uint8_t octets[65536];
     for (int quiet = 0; quiet < 2;) {
         size_t moved = 0;
-        struct owner *pair[2] = { a, b };
+        struct owner *pair[2] = {a, b};
         for (int i = 0; i < 2; i++) {
             size_t max = seed ? 1 + (size_t)rand_r(&seed) % 97 : sizeof octets;
             size_t n = owner_take(pair[i], octets, max);

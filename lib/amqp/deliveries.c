@@ -24,7 +24,7 @@ void deliveries_fini(struct deliveries *m)
         free(p);
     }
     free(m->chains);
-    *m = (struct deliveries) { 0 };
+    *m = (struct deliveries){0};
 }
 
 static struct delivery_page *page_of(const struct deliveries *m, uint32_t block)
@@ -152,7 +152,8 @@ static int nearer(const void *a, const void *b, void *from)
 }
 
 /* A range wider than what there is: take the blocks that exist, in order. */
-static void walk_sparse(struct deliveries *m, uint32_t first, uint32_t blocks, uint32_t last, deliveries_fn *fn, void *arg)
+static void walk_sparse(struct deliveries *m, uint32_t first, uint32_t blocks, uint32_t last, deliveries_fn *fn,
+                        void *arg)
 {
     uint32_t base = first / DELIVERIES_PAGE, n = 0;
     uint32_t *found = xmalloc(m->pages * sizeof *found);
@@ -188,7 +189,8 @@ void deliveries_walk(struct deliveries *m, uint32_t first, uint32_t last, delive
 
 void deliveries_walk_all(struct deliveries *m, deliveries_fn *fn, void *arg)
 {
-    /* From block 0 all round: entries that straddle the wrap come in two parts, which matters to nobody who wants them all. */
+    /* From block 0 all round: entries that straddle the wrap come in two parts, which matters to nobody who wants them
+     * all. */
     if (m->count)
         walk_sparse(m, 0, BLOCK_MASK + 1, UINT32_MAX, fn, arg);
 }

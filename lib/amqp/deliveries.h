@@ -1,9 +1,10 @@
-/* deliveries.h -- a session's unsettled deliveries in one direction, by delivery-id (AMQP 1.0 part 2.6.12, Transferring A Message).
+/* deliveries.h -- a session's unsettled deliveries in one direction, by delivery-id (AMQP 1.0 part 2.6.12, Transferring
+ * A Message).
  *
- * Entries live in pages of eight contiguous ids; pages are chained from a table that block numbers index like a ring. So
- * contiguous ids cost one look-up for eight entries, a straggler that stays behind costs its page and nothing else, ids may
- * wrap, and an entry never moves: it is good until it is removed, whatever else is added.
- * Thread: the connection's owner.
+ * Entries live in pages of eight contiguous ids; pages are chained from a table that block numbers index like a ring.
+ * So contiguous ids cost one look-up for eight entries, a straggler that stays behind costs its page and nothing else,
+ * ids may wrap, and an entry never moves: it is good until it is removed, whatever else is added. Thread: the
+ * connection's owner.
  */
 #ifndef TRUNKLINE_AMQP_DELIVERIES_H
 #define TRUNKLINE_AMQP_DELIVERIES_H
@@ -36,8 +37,9 @@ struct amqp_delivery *deliveries_add(struct deliveries *m, uint32_t id);
 struct amqp_delivery *deliveries_get(const struct deliveries *m, uint32_t id);
 void deliveries_remove(struct deliveries *m, struct amqp_delivery *d);
 
-/* Call fn for the entries with ids first..last (serial numbers, AMQP 1.0 part 1.6 by RFC 1982), in that order. Takes time by the entries there
- * are, not by the width of the range. fn may add and remove entries, the one it is given included; false ends the walk. */
+/* Call fn for the entries with ids first..last (serial numbers, AMQP 1.0 part 1.6 by RFC 1982), in that order. Takes
+ * time by the entries there are, not by the width of the range. fn may add and remove entries, the one it is given
+ * included; false ends the walk. */
 typedef bool deliveries_fn(struct amqp_delivery *d, void *arg);
 void deliveries_walk(struct deliveries *m, uint32_t first, uint32_t last, deliveries_fn *fn, void *arg);
 /* The same for all entries. */

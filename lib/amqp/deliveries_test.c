@@ -27,17 +27,17 @@ static bool see(struct amqp_delivery *d, void *arg)
 static void test_deliveries_ids_wrap(void **state)
 {
     (void)state;
-    struct deliveries m = { 0 };
+    struct deliveries m = {0};
     for (uint32_t id = UINT32_MAX - 99; id != 100; id++)
         assert_int_equal(deliveries_add(&m, id)->id, id);
     assert_null(deliveries_add(&m, 3));
     assert_int_equal(m.count, 200);
-    struct seen s = { .m = &m };
+    struct seen s = {.m = &m};
     deliveries_walk(&m, UINT32_MAX - 1, 2, see, &s);
-    static const uint32_t around[] = { UINT32_MAX - 1, UINT32_MAX, 0, 1, 2 };
+    static const uint32_t around[] = {UINT32_MAX - 1, UINT32_MAX, 0, 1, 2};
     assert_int_equal(s.count, 5);
     assert_memory_equal(s.ids, around, sizeof around);
-    s = (struct seen) { .m = &m };
+    s = (struct seen){.m = &m};
     deliveries_walk(&m, UINT32_MAX - 1000000000u, 1000000000u, see, &s);
     assert_int_equal(s.count, 200);
     for (uint32_t i = 0; i < 200; i++)
@@ -48,7 +48,7 @@ static void test_deliveries_ids_wrap(void **state)
 static void test_deliveries_entries_do_not_move(void **state)
 {
     (void)state;
-    struct deliveries m = { 0 };
+    struct deliveries m = {0};
     struct amqp_delivery *kept = deliveries_add(&m, 12);
     kept->token[0] = 42;
     for (uint32_t id = 13; id < 5000; id++)
@@ -65,14 +65,14 @@ static void test_deliveries_entries_do_not_move(void **state)
 static void test_deliveries_walk_survives_removal_and_stops(void **state)
 {
     (void)state;
-    struct deliveries m = { 0 };
+    struct deliveries m = {0};
     for (uint32_t id = 0; id < 100; id++)
         deliveries_add(&m, id * 3);
-    struct seen s = { .m = &m, .remove = true, .stop_at = 10 };
+    struct seen s = {.m = &m, .remove = true, .stop_at = 10};
     deliveries_walk(&m, 0, 400, see, &s);
     assert_int_equal(s.count, 10);
     assert_int_equal(m.count, 90);
-    s = (struct seen) { .m = &m, .remove = true };
+    s = (struct seen){.m = &m, .remove = true};
     deliveries_walk_all(&m, see, &s);
     assert_int_equal(s.count, 90);
     assert_int_equal(m.count, 0);
@@ -86,7 +86,7 @@ static void test_deliveries_walk_survives_removal_and_stops(void **state)
 static void test_deliveries_random_work_agrees_with_a_bitmap(void **state)
 {
     (void)state;
-    struct deliveries m = { 0 };
+    struct deliveries m = {0};
     static bool there[4096];
     unsigned seed = 7;
     const uint32_t base = UINT32_MAX - 2000;
@@ -101,7 +101,7 @@ static void test_deliveries_random_work_agrees_with_a_bitmap(void **state)
             break;
         case 7: {
             uint32_t n = (uint32_t)rand_r(&seed) % 64, last = k + n < 4096 ? k + n : 4095;
-            struct seen s = { .m = &m, .remove = true };
+            struct seen s = {.m = &m, .remove = true};
             deliveries_walk(&m, id, base + last, see, &s);
             uint32_t expected = 0;
             for (uint32_t j = k; j <= last; j++) {

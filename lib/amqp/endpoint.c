@@ -160,7 +160,8 @@ static void respond(struct amqp_endpoint *ep, pn_transport_t *t, const char *mec
     pnx_sasl_set_desired_state(t, SASL_POSTED_INIT);
 }
 
-/* The best of what is offered and allowed (Proton has cut the list down): EXTERNAL, PLAIN with a password, ANONYMOUS. */
+/* The best of what is offered and allowed (Proton has cut the list down): EXTERNAL, PLAIN with a password, ANONYMOUS.
+ */
 static bool sasl_process_mechanisms(pn_transport_t *t, const char *offered)
 {
     struct amqp_endpoint *ep = of_transport(t);
@@ -232,9 +233,7 @@ static void offer_mechanisms(struct amqp_endpoint *ep, const struct amqp_conn_co
     const struct {
         const char *name;
         bool possible;
-    } all[] = { { "EXTERNAL", ep->external_id != NULL },
-                { "PLAIN", ep->check_password != NULL },
-                { "ANONYMOUS", true } };
+    } all[] = {{"EXTERNAL", ep->external_id != NULL}, {"PLAIN", ep->check_password != NULL}, {"ANONYMOUS", true}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i].possible && lists(conf->sasl_mechanisms, all[i].name)) {
             if (ep->mechanisms[0])
@@ -450,7 +449,8 @@ void endpoint_close(struct amqp_endpoint *ep, const struct amqp_error *error)
         pn_condition_set_name(pn_connection_condition(c), error->condition);
         pn_condition_set_description(pn_connection_condition(c), error->description);
         if (error->info.len)
-            pn_data_decode(pn_condition_info(pn_connection_condition(c)), (const char *)error->info.data, error->info.len);
+            pn_data_decode(pn_condition_info(pn_connection_condition(c)), (const char *)error->info.data,
+                           error->info.len);
     }
     pn_connection_close(c);
     take_events(ep);
@@ -463,7 +463,7 @@ enum endpoint_state endpoint_state(const struct amqp_endpoint *ep)
 
 void endpoint_error(const struct amqp_endpoint *ep, struct amqp_error *out)
 {
-    *out = (struct amqp_error) { 0 };
+    *out = (struct amqp_error){0};
     pn_condition_t *cond = ep->state == ENDPOINT_CLOSED ? pn_connection_remote_condition(ep->driver.connection)
                                                         : pn_transport_condition(ep->driver.transport);
     if (pn_condition_is_set(cond)) {
@@ -482,7 +482,7 @@ struct slice endpoint_output(struct amqp_endpoint *ep)
 {
     pn_bytes_t b = pn_connection_driver_write_buffer(&ep->driver);
     take_events(ep);
-    return (struct slice) { NULL, (const uint8_t *)b.start, b.size };
+    return (struct slice){NULL, (const uint8_t *)b.start, b.size};
 }
 
 void endpoint_written(struct amqp_endpoint *ep, size_t n)
@@ -513,14 +513,14 @@ static struct slice lay_data(struct layout *l, pn_data_t *d)
 {
     ssize_t n = d && pn_data_size(d) ? pn_data_encoded_size(d) : 0;
     if (n <= 0)
-        return (struct slice) { 0 };
+        return (struct slice){0};
     const uint8_t *at = NULL;
     if (l->block) {
         at = (uint8_t *)l->block + l->used;
         pn_data_encode(d, l->block + l->used, (size_t)n);
     }
     l->used += (size_t)n;
-    return (struct slice) { NULL, at, (size_t)n };
+    return (struct slice){NULL, at, (size_t)n};
 }
 
 static const char *or_empty(const char *text)
@@ -544,10 +544,10 @@ static void lay_peer(const struct amqp_endpoint *ep, struct layout *l, struct am
 void endpoint_peer(const struct amqp_endpoint *ep, struct amqp_conn_peer *out, void **block)
 {
     pn_transport_t *t = ep->driver.transport;
-    struct layout l = { 0 };
-    *out = (struct amqp_conn_peer) { 0 };
+    struct layout l = {0};
+    *out = (struct amqp_conn_peer){0};
     lay_peer(ep, &l, out);
-    l = (struct layout) { xmalloc(l.used), 0 };
+    l = (struct layout){xmalloc(l.used), 0};
     lay_peer(ep, &l, out);
     out->max_frame_size = pn_transport_get_remote_max_frame(t);
     out->idle_timeout_ms = pn_transport_get_remote_idle_timeout(t);

@@ -1,14 +1,14 @@
 /* endpoint.h -- the opening of a connection by Proton: protocol headers, the SASL layer, and both Opens.
  *
- * This is the only module that knows Proton. Nothing of sessions, links or the flow of messages gets here: after both Opens the
- * connection takes the peer's description over and frees the endpoint, so an idle connection does not carry Proton's 20 kB, and an
- * attach does not pay Proton's walks over all links of a session (docs/decisions/amqp-endpoints.md has the measurements).
+ * This is the only module that knows Proton. Nothing of sessions, links or the flow of messages gets here: after both
+ * Opens the connection takes the peer's description over and frees the endpoint, so an idle connection does not carry
+ * Proton's 20 kB, and an attach does not pay Proton's walks over all links of a session
+ * (docs/decisions/amqp-endpoints.md has the measurements).
  *
  *   start --peer's Open--> opened --endpoint_open()--> done;  any --error, refused SASL, end of stream--> failed
  *
- * SASL mechanisms ANONYMOUS, PLAIN and EXTERNAL are implemented here behind Proton's sasl_plugin.h, since Debian builds Proton without
- * Cyrus; a Cyrus implementation is another table of the same functions.
- * Thread: the connection's owner.
+ * SASL mechanisms ANONYMOUS, PLAIN and EXTERNAL are implemented here behind Proton's sasl_plugin.h, since Debian builds
+ * Proton without Cyrus; a Cyrus implementation is another table of the same functions. Thread: the connection's owner.
  */
 #ifndef TRUNKLINE_AMQP_ENDPOINT_H
 #define TRUNKLINE_AMQP_ENDPOINT_H
@@ -31,11 +31,13 @@ void endpoint_free(struct amqp_endpoint **ep);
 
 /* Whether the next octets should be a protocol header rather than a frame. */
 bool endpoint_expects_header(const struct amqp_endpoint *ep);
-/* One protocol header or frame, or whatever came in the place of one. Afterwards look at endpoint_state() and _output(). */
+/* One protocol header or frame, or whatever came in the place of one. Afterwards look at endpoint_state() and
+ * _output(). */
 void endpoint_input(struct amqp_endpoint *ep, const uint8_t *octets, size_t n);
 /* The peer's stream has ended; why may be NULL. */
 void endpoint_eof(struct amqp_endpoint *ep, const char *why);
-/* Break off: Open (if that was not sent) and Close with the error. Not while SASL is under way: then nothing is said. */
+/* Break off: Open (if that was not sent) and Close with the error. Not while SASL is under way: then nothing is said.
+ */
 void endpoint_fail(struct amqp_endpoint *ep, const char *condition, const char *description);
 /* Send our Open. */
 void endpoint_open(struct amqp_endpoint *ep);
@@ -49,7 +51,8 @@ void endpoint_error(const struct amqp_endpoint *ep, struct amqp_error *out);
 struct slice endpoint_output(struct amqp_endpoint *ep);
 void endpoint_written(struct amqp_endpoint *ep, size_t n);
 
-/* What the peer's Open says. Ownership: one block of memory behind all pointers, *block, to be freed by the caller with free(). */
+/* What the peer's Open says. Ownership: one block of memory behind all pointers, *block, to be freed by the caller with
+ * free(). */
 void endpoint_peer(const struct amqp_endpoint *ep, struct amqp_conn_peer *out, void **block);
 
 #endif

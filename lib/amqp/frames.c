@@ -46,14 +46,14 @@ static inline bool field(struct amqp_compound *l)
 
 static struct slice slice_of(const char *text)
 {
-    return (struct slice) { NULL, (const uint8_t *)text, strlen(text) };
+    return (struct slice){NULL, (const uint8_t *)text, strlen(text)};
 }
 
 /* ---- errors ---- */
 
 enum err frame_read_error(struct slice encoded, struct amqp_error_fields *out)
 {
-    *out = (struct amqp_error_fields) { 0 };
+    *out = (struct amqp_error_fields){0};
     if (encoded.len == 0)
         return OK;
     struct amqp_reader r = amqp_slice_reader(encoded);
@@ -71,7 +71,7 @@ char *amqp_text_of(struct slice s)
 
 static void write_error(struct amqp_writer *w, const struct amqp_error *e)
 {
-    struct amqp_error_fields f = { 0 };
+    struct amqp_error_fields f = {0};
     AMQP_SET(&f, condition, slice_of(e->condition));
     if (e->description)
         AMQP_SET(&f, description, slice_of(e->description));
@@ -118,9 +118,9 @@ void frame_write_flow(struct amqp_writer *w, const void *f)
 enum err frame_read_state(struct amqp_reader *r, struct amqp_state *s)
 {
     /* accepted and released, as everybody sends them: 00 53 24 45 */
-    if (amqp_left(r) >= 4 && r->at[0] == 0 && r->at[1] == AMQP_CODE_SMALLULONG && r->at[3] == AMQP_CODE_LIST0
-        && r->at[2] >= AMQP_RECEIVED && r->at[2] <= AMQP_MODIFIED) {
-        *s = (struct amqp_state) { .code = r->at[2] };
+    if (amqp_left(r) >= 4 && r->at[0] == 0 && r->at[1] == AMQP_CODE_SMALLULONG && r->at[3] == AMQP_CODE_LIST0 &&
+        r->at[2] >= AMQP_RECEIVED && r->at[2] <= AMQP_MODIFIED) {
+        *s = (struct amqp_state){.code = r->at[2]};
         r->at += 4;
         return OK;
     }
@@ -135,10 +135,10 @@ enum err frame_read_state(struct amqp_reader *r, struct amqp_state *s)
         return e;
     struct amqp_compound fields;
     bool empty = amqp_enter_list(&inside, &fields) == OK && fields.count == 0;
-    bool known = (descriptor >= AMQP_RECEIVED && descriptor <= AMQP_MODIFIED) || descriptor == AMQP_DECLARED
-        || descriptor == AMQP_TRANSACTIONAL;
+    bool known = (descriptor >= AMQP_RECEIVED && descriptor <= AMQP_MODIFIED) || descriptor == AMQP_DECLARED ||
+                 descriptor == AMQP_TRANSACTIONAL;
     s->code = known ? (enum amqp_state_code)descriptor : AMQP_STATE_OTHER;
-    s->raw = known && empty ? (struct slice) { 0 } : raw;
+    s->raw = known && empty ? (struct slice){0} : raw;
     return OK;
 }
 
@@ -160,7 +160,7 @@ enum err frame_read_disposition(struct amqp_reader *body, struct frame_dispositi
 {
     struct amqp_compound l;
     bool has_last = false;
-    *f = (struct frame_disposition) { 0 };
+    *f = (struct frame_disposition){0};
     ENTER(body, &l);
     FIELD_MANDATORY(&l, amqp_read_bool, &f->role);
     FIELD_MANDATORY(&l, amqp_read_uint, &f->first);
@@ -191,7 +191,7 @@ void frame_write_disposition(struct amqp_writer *w, const void *frame_dispositio
 enum err frame_read_transfer(struct amqp_reader *body, struct frame_transfer *f)
 {
     struct amqp_compound l;
-    *f = (struct frame_transfer) { 0 };
+    *f = (struct frame_transfer){0};
     ENTER(body, &l);
     FIELD_MANDATORY(&l, amqp_read_uint, &f->handle);
     FIELD_FLAGGED(&l, amqp_read_uint, &f->id, &f->has_id);

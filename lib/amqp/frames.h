@@ -1,8 +1,8 @@
-/* frames.h -- the performatives on busy paths, read and written by hand, and what performative.h leaves as encoded values: delivery states and
- * errors. Pure: any thread.
+/* frames.h -- the performatives on busy paths, read and written by hand, and what performative.h leaves as encoded
+ * values: delivery states and errors. Pure: any thread.
  *
- * Readers take the list after the descriptor. Results: OK; ERR_TRUNCATED, ERR_INVALID: Close with amqp:decode-error. Slices are borrowed from
- * the frame. What is handed on to other peers is checked to be well-formed throughout.
+ * Readers take the list after the descriptor. Results: OK; ERR_TRUNCATED, ERR_INVALID: Close with amqp:decode-error.
+ * Slices are borrowed from the frame. What is handed on to other peers is checked to be well-formed throughout.
  */
 #ifndef TRUNKLINE_AMQP_FRAMES_H
 #define TRUNKLINE_AMQP_FRAMES_H
@@ -47,9 +47,9 @@ char *amqp_text_of(struct slice s);
 
 /* AMQP 1.0 part 2.7.7, Detach; 2.7.8, End; 2.7.9, Close. */
 struct frame_ending {
-    uint8_t performative; /* AMQP_DESC_DETACH, _END or _CLOSE */
-    bool closed;          /* detach */
-    uint32_t handle;      /* detach */
+    uint8_t performative;           /* AMQP_DESC_DETACH, _END or _CLOSE */
+    bool closed;                    /* detach */
+    uint32_t handle;                /* detach */
     const struct amqp_error *error; /* NULL: none */
 };
 

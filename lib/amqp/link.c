@@ -19,9 +19,9 @@ static enum amqp_expiry expiry_of(struct slice policy)
     static const struct {
         const char *text;
         enum amqp_expiry expiry;
-    } all[] = { { "link-detach", AMQP_EXPIRE_LINK_DETACH },
-                { "connection-close", AMQP_EXPIRE_CONNECTION_CLOSE },
-                { "never", AMQP_EXPIRE_NEVER } };
+    } all[] = {{"link-detach", AMQP_EXPIRE_LINK_DETACH},
+               {"connection-close", AMQP_EXPIRE_CONNECTION_CLOSE},
+               {"never", AMQP_EXPIRE_NEVER}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (amqp_slice_is(policy, all[i].text))
             return all[i].expiry;
@@ -33,7 +33,7 @@ static struct slice text_of(struct slice address)
 {
     struct amqp_reader r = amqp_slice_reader(address);
     struct slice text;
-    return address.len && amqp_read_text(&r, &text) == OK ? text : (struct slice) { 0 };
+    return address.len && amqp_read_text(&r, &text) == OK ? text : (struct slice){0};
 }
 
 static enum err view_source(struct amqp_reader *r, struct amqp_terminus_view *out, struct slice *address)
@@ -43,7 +43,7 @@ static enum err view_source(struct amqp_reader *r, struct amqp_terminus_view *ou
     if (e != OK)
         return e;
     *address = text_of(f.address);
-    *out = (struct amqp_terminus_view) {
+    *out = (struct amqp_terminus_view){
         .kind = AMQP_TERMINUS_NODE,
         .dynamic = f.dynamic,
         .copies = amqp_slice_is(f.distribution_mode, "copy"),
@@ -65,7 +65,7 @@ static enum err view_target(struct amqp_reader *r, struct amqp_terminus_view *ou
     if (e != OK)
         return e;
     *address = text_of(f.address);
-    *out = (struct amqp_terminus_view) {
+    *out = (struct amqp_terminus_view){
         .kind = AMQP_TERMINUS_NODE,
         .dynamic = f.dynamic,
         .durability = f.durable,
@@ -82,17 +82,16 @@ static enum err view_coordinator(struct amqp_reader *r, struct amqp_terminus_vie
     struct amqp_coordinator_fields f;
     enum err e = amqp_read_coordinator(r, &f);
     if (e == OK)
-        *out = (struct amqp_terminus_view) { .kind = AMQP_TERMINUS_COORDINATOR,
-                                             .expiry = AMQP_EXPIRE_SESSION_END,
-                                             .capabilities = f.capabilities };
+        *out = (struct amqp_terminus_view){
+            .kind = AMQP_TERMINUS_COORDINATOR, .expiry = AMQP_EXPIRE_SESSION_END, .capabilities = f.capabilities};
     return e;
 }
 
 /* What an encoded terminus says; its address, not terminated, apart. */
 static enum err view_of(struct slice encoded, struct amqp_terminus_view *out, struct slice *address)
 {
-    *out = (struct amqp_terminus_view) { .expiry = AMQP_EXPIRE_SESSION_END };
-    *address = (struct slice) { 0 };
+    *out = (struct amqp_terminus_view){.expiry = AMQP_EXPIRE_SESSION_END};
+    *address = (struct slice){0};
     if (encoded.len == 0)
         return OK;
     struct amqp_reader r = amqp_slice_reader(encoded);
@@ -114,12 +113,12 @@ static enum err view_of(struct slice encoded, struct amqp_terminus_view *out, st
 
 static struct slice raw_source(const struct amqp_link *lk)
 {
-    return (struct slice) { NULL, amqp_link_raw_source(lk->priv), lk->priv->source_len };
+    return (struct slice){NULL, amqp_link_raw_source(lk->priv), lk->priv->source_len};
 }
 
 static struct slice raw_target(const struct amqp_link *lk)
 {
-    return (struct slice) { NULL, amqp_link_raw_target(lk->priv), lk->priv->target_len };
+    return (struct slice){NULL, amqp_link_raw_target(lk->priv), lk->priv->target_len};
 }
 
 void amqp_link_peer_source(const struct amqp_link *lk, struct amqp_terminus_view *out)
@@ -189,9 +188,8 @@ static uint32_t name_hash(struct slice name, bool is_sender)
 static struct amqp_link *find_name(struct amqp_session *s, struct slice name, bool is_sender)
 {
     struct amqp_link *lk = u32map_get(&s->by_name, name_hash(name, is_sender));
-    while (lk
-           && (lk->is_sender != is_sender || lk->priv->name_len != name.len
-               || memcmp(lk->priv->chars, name.data, name.len) != 0))
+    while (lk && (lk->is_sender != is_sender || lk->priv->name_len != name.len ||
+                  memcmp(lk->priv->chars, name.data, name.len) != 0))
         lk = lk->priv->same_hash;
     return lk;
 }
@@ -199,7 +197,7 @@ static struct amqp_link *find_name(struct amqp_session *s, struct slice name, bo
 static void add_name(struct amqp_link *lk)
 {
     struct u32map *m = &lk->session->by_name;
-    struct slice name = { NULL, (const uint8_t *)lk->priv->chars, lk->priv->name_len };
+    struct slice name = {NULL, (const uint8_t *)lk->priv->chars, lk->priv->name_len};
     lk->priv->hash = name_hash(name, lk->is_sender);
     lk->priv->same_hash = u32map_get(m, lk->priv->hash);
     u32map_put(m, lk->priv->hash, lk);
@@ -296,7 +294,8 @@ void amqp_link_drop(struct amqp_link *lk)
     struct amqp_session *s = lk->session;
     struct amqp_conn *c = lk->conn;
     if (lk->priv->unsettled)
-        deliveries_walk_all(lk->is_sender ? &s->outgoing : &s->incoming, lk->is_sender ? drop_outgoing : drop_incoming, lk);
+        deliveries_walk_all(lk->is_sender ? &s->outgoing : &s->incoming, lk->is_sender ? drop_outgoing : drop_incoming,
+                            lk);
     if (lk->priv->held)
         amqp_link_release_frames(lk, lk->priv->held);
     forget_remote(lk);
@@ -351,7 +350,7 @@ static void refuse_attach(struct amqp_session *s, const struct amqp_attach_field
     struct amqp_link *lk = xcalloc(1, sizeof *lk);
     link_init(lk, s, f->role, priv_new(t), LINK_REFUSED);
     take_attach(lk, f);
-    amqp_link_refuse(lk, &(struct amqp_error) { .condition = condition, .description = description });
+    amqp_link_refuse(lk, &(struct amqp_error){.condition = condition, .description = description});
 }
 
 static bool has_nul(struct slice s)
@@ -390,7 +389,7 @@ static void attach_theirs(struct amqp_session *s, const struct amqp_attach_field
     const char *why = unacceptable(t);
     if (why) {
         struct attach_strings nameless = *t;
-        nameless.source_address = nameless.target_address = (struct slice) { 0 };
+        nameless.source_address = nameless.target_address = (struct slice){0};
         if (nameless.name.len > UINT16_MAX)
             nameless.name.len = UINT16_MAX;
         refuse_attach(s, f, &nameless, "amqp:invalid-field", why);
@@ -412,8 +411,8 @@ void amqp_link_frame_attach(struct amqp_session *s, struct amqp_reader body)
     struct amqp_attach_fields f;
     struct attach_strings t;
     struct amqp_terminus_view view;
-    if (amqp_read_attach(&body, &f) != OK || f.snd_settle_mode > 2 || f.rcv_settle_mode > 1
-        || view_of(f.source, &view, &t.source_address) != OK || view_of(f.target, &view, &t.target_address) != OK) {
+    if (amqp_read_attach(&body, &f) != OK || f.snd_settle_mode > 2 || f.rcv_settle_mode > 1 ||
+        view_of(f.source, &view, &t.source_address) != OK || view_of(f.target, &view, &t.target_address) != OK) {
         amqp_conn_fail(c, "amqp:decode-error", "malformed attach");
         return;
     }
@@ -440,8 +439,8 @@ void amqp_link_frame_attach(struct amqp_session *s, struct amqp_reader body)
     else if ((same->flags & LINK_OURS) && !(same->flags & AMQP_LINK_ATTACHED_REMOTE))
         attach_ours(same, &f, &t);
     else
-        amqp_conn_fail(c, "amqp:invalid-field", "link name already attached: %.*s", (int)(f.name.len < 200 ? f.name.len : 200),
-                       (const char *)f.name.data);
+        amqp_conn_fail(c, "amqp:invalid-field", "link name already attached: %.*s",
+                       (int)(f.name.len < 200 ? f.name.len : 200), (const char *)f.name.data);
 }
 
 /* ---- our attach ---- */
@@ -449,8 +448,8 @@ void amqp_link_frame_attach(struct amqp_session *s, struct amqp_reader body)
 static bool emit_attach(struct amqp_link *lk, struct slice source, struct slice target, uint64_t max_message_size,
                         uint8_t snd_settle_mode)
 {
-    struct amqp_attach_fields f = { 0 };
-    AMQP_SET(&f, name, ((struct slice) { NULL, (const uint8_t *)lk->priv->chars, lk->priv->name_len }));
+    struct amqp_attach_fields f = {0};
+    AMQP_SET(&f, name, ((struct slice){NULL, (const uint8_t *)lk->priv->chars, lk->priv->name_len}));
     AMQP_SET(&f, handle, lk->local_handle);
     AMQP_SET(&f, role, !lk->is_sender);
     AMQP_SET(&f, snd_settle_mode, snd_settle_mode);
@@ -474,26 +473,26 @@ static void *readdress(struct slice encoded, bool is_source, const char *address
     uint8_t *memory = xmalloc(room);
     struct amqp_writer value = amqp_writer(memory, n + 5);
     amqp_write_string(&value, address, n);
-    struct slice text = { NULL, memory, value.len };
+    struct slice text = {NULL, memory, value.len};
     struct amqp_writer w = amqp_writer(memory + value.len, room - value.len);
     struct amqp_reader r = amqp_slice_reader(encoded);
     uint64_t descriptor;
     enum err e = encoded.len ? amqp_read_descriptor(&r, &descriptor) : OK;
     if (is_source) {
-        struct amqp_source_fields f = { 0 };
+        struct amqp_source_fields f = {0};
         if (encoded.len && e == OK)
             e = amqp_read_source(&r, &f);
         AMQP_SET(&f, address, text);
         amqp_write_source(&w, &f);
     } else {
-        struct amqp_target_fields f = { 0 };
+        struct amqp_target_fields f = {0};
         if (encoded.len && e == OK)
             e = amqp_read_target(&r, &f);
         AMQP_SET(&f, address, text);
         amqp_write_target(&w, &f);
     }
     ASSERT(e == OK && amqp_writer_fits(&w));
-    *out = (struct slice) { NULL, w.base, w.len };
+    *out = (struct slice){NULL, w.base, w.len};
     return memory;
 }
 
@@ -517,8 +516,9 @@ void amqp_link_accept(struct amqp_link *lk, const char *address, uint64_t max_me
     if (!may_answer(lk))
         return;
     struct slice source = raw_source(lk), target = raw_target(lk);
-    void *memory = address ? readdress(lk->is_sender ? source : target, lk->is_sender, address, lk->is_sender ? &source : &target)
-                           : NULL;
+    void *memory =
+        address ? readdress(lk->is_sender ? source : target, lk->is_sender, address, lk->is_sender ? &source : &target)
+                : NULL;
     bool fits = emit_attach(lk, source, target, max_message_size, SND_MIXED);
     free(memory);
     if (!fits) {
@@ -536,10 +536,10 @@ void amqp_link_accept(struct amqp_link *lk, const char *address, uint64_t max_me
 
 static void emit_detach(struct amqp_link *lk, bool closed, const struct amqp_error *error)
 {
-    struct frame_ending f
-        = { .performative = AMQP_DESC_DETACH, .handle = lk->local_handle, .closed = closed, .error = error };
+    struct frame_ending f = {
+        .performative = AMQP_DESC_DETACH, .handle = lk->local_handle, .closed = closed, .error = error};
     if (!amqp_conn_emit(lk->conn, lk->session->local_channel, frame_write_ending, &f)) {
-        struct amqp_error bare = { .condition = error->condition };
+        struct amqp_error bare = {.condition = error->condition};
         f.error = &bare;
         amqp_conn_emit(lk->conn, lk->session->local_channel, frame_write_ending, &f);
     }
@@ -551,10 +551,10 @@ void amqp_link_refuse(struct amqp_link *lk, const struct amqp_error *error)
 {
     if (!may_answer(lk))
         return;
-    const struct slice none = { 0 };
+    const struct slice none = {0};
     /* The null local terminus says that there will be no link; the other is an echo, for which there may be no room. */
-    if (!emit_attach(lk, lk->is_sender ? none : raw_source(lk), lk->is_sender ? raw_target(lk) : none, 0, SND_MIXED)
-        && !emit_attach(lk, none, none, 0, SND_MIXED)) {
+    if (!emit_attach(lk, lk->is_sender ? none : raw_source(lk), lk->is_sender ? raw_target(lk) : none, 0, SND_MIXED) &&
+        !emit_attach(lk, none, none, 0, SND_MIXED)) {
         amqp_session_fail(lk->session, "amqp:frame-size-too-small", "a link's name does not fit your max-frame-size");
         return;
     }
@@ -573,13 +573,13 @@ void amqp_link_detach(struct amqp_link *lk, bool closed, const struct amqp_error
     if (lk->is_sender && lk->in_delivery && amqp_link_is_up(lk))
         amqp_send_abort(lk);
     list_remove(&lk->node);
-    lk->flags &= (uint16_t)~(AMQP_LINK_WAITING | AMQP_LINK_DIRTY | LINK_READY);
+    lk->flags &= (uint16_t) ~(AMQP_LINK_WAITING | AMQP_LINK_DIRTY | LINK_READY);
     emit_detach(lk, closed, error);
 }
 
 void amqp_link_fail(struct amqp_link *lk, const char *condition, const char *description)
 {
-    struct amqp_error error = { .condition = condition, .description = description };
+    struct amqp_error error = {.condition = condition, .description = description};
     amqp_link_detach(lk, true, &error);
     if (lk->flags & (LINK_TOLD | LINK_REFUSED))
         return;
@@ -587,7 +587,8 @@ void amqp_link_fail(struct amqp_link *lk, const char *condition, const char *des
     lk->conn->handler->detached(lk, true, &error);
 }
 
-static void write_terminus(struct amqp_writer *w, bool is_source, const char *address, bool dynamic, const char *capability)
+static void write_terminus(struct amqp_writer *w, bool is_source, const char *address, bool dynamic,
+                           const char *capability)
 {
     amqp_write_descriptor(w, is_source ? AMQP_DESC_SOURCE : AMQP_DESC_TARGET);
     size_t l = amqp_write_list_begin(w);
@@ -610,15 +611,16 @@ enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const st
 {
     if (!amqp_session_is_up(s))
         return ERR_CLOSED;
-    struct attach_strings t = { .name = { NULL, (const uint8_t *)a->name, strlen(a->name) } };
+    struct attach_strings t = {.name = {NULL, (const uint8_t *)a->name, strlen(a->name)}};
     if (t.name.len > UINT16_MAX)
         return ERR_INVALID;
     if (find_name(s, t.name, a->is_sender))
         return ERR_EXISTS;
     if ((s->flags & SESSION_BEGUN_REMOTE) && s->links.count > s->remote_handle_max)
         return ERR_LIMIT;
-    size_t room = (a->source ? strlen(a->source) : 0) + (a->target ? strlen(a->target) : 0) + 256
-        + (a->source_capability ? strlen(a->source_capability) : 0) + (a->target_capability ? strlen(a->target_capability) : 0);
+    size_t room = (a->source ? strlen(a->source) : 0) + (a->target ? strlen(a->target) : 0) + 256 +
+                  (a->source_capability ? strlen(a->source_capability) : 0) +
+                  (a->target_capability ? strlen(a->target_capability) : 0);
     uint8_t *memory = xmalloc(room);
     struct amqp_writer w = amqp_writer(memory, room);
     write_terminus(&w, true, a->source, a->dynamic && !a->is_sender, a->source_capability);
@@ -626,8 +628,8 @@ enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const st
     write_terminus(&w, false, a->target, a->dynamic && a->is_sender, a->target_capability);
     ASSERT(amqp_writer_fits(&w));
     link_init(lk, s, a->is_sender, priv_new(&t), LINK_OURS);
-    bool fits = emit_attach(lk, (struct slice) { NULL, memory, source_len },
-                            (struct slice) { NULL, memory + source_len, w.len - source_len }, 0, a->snd_settle_mode);
+    bool fits = emit_attach(lk, (struct slice){NULL, memory, source_len},
+                            (struct slice){NULL, memory + source_len, w.len - source_len}, 0, a->snd_settle_mode);
     free(memory);
     if (fits)
         return OK;
@@ -650,7 +652,7 @@ static void tell_detached(struct amqp_link *lk, bool closed, const struct amqp_e
     }
     char *condition = amqp_text_of(f->condition);
     char *description = f->has.description ? amqp_text_of(f->description) : NULL;
-    struct amqp_error error = { .condition = condition, .description = description, .info = f->info };
+    struct amqp_error error = {.condition = condition, .description = description, .info = f->info};
     lk->conn->handler->detached(lk, closed, &error);
     free(condition);
     free(description);

@@ -2,9 +2,10 @@
 
 #include "raw_peer.h"
 
-static void attach_with(struct raw *r, uint32_t handle, const char *name, bool receiver, struct slice source, struct slice target)
+static void attach_with(struct raw *r, uint32_t handle, const char *name, bool receiver, struct slice source,
+                        struct slice target)
 {
-    struct amqp_attach_fields f = { 0 };
+    struct amqp_attach_fields f = {0};
     AMQP_SET(&f, name, slice_of_text(name));
     AMQP_SET(&f, handle, handle);
     AMQP_SET(&f, role, receiver);
@@ -25,20 +26,20 @@ static struct amqp_attach_fields read_attach(struct raw *r)
 
 static void detach(struct raw *r, uint32_t handle, bool closed)
 {
-    struct amqp_detach_fields f = { 0 };
+    struct amqp_detach_fields f = {0};
     AMQP_SET(&f, handle, handle);
     if (closed)
         AMQP_SET(&f, closed, true);
     RAW_SEND(r, 0, detach, &f);
 }
 
-#define BYTES(...) ((struct slice) { NULL, (const uint8_t[]) { __VA_ARGS__ }, sizeof((const uint8_t[]) { __VA_ARGS__ }) })
+#define BYTES(...) ((struct slice){NULL, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__})})
 
 static void test_link_termini_are_seen_and_echoed(void **state)
 {
     (void)state;
     struct raw *r = raw_new(test_conf(true), 16384, 100);
-    struct amqp_source_fields wanted = { 0 };
+    struct amqp_source_fields wanted = {0};
     AMQP_SET(&wanted, durable, 2);
     AMQP_SET(&wanted, expiry_policy, slice_of_text("never"));
     AMQP_SET(&wanted, timeout, 60);
@@ -50,8 +51,8 @@ static void test_link_termini_are_seen_and_echoed(void **state)
     uint8_t encoded[128];
     struct amqp_writer w = amqp_writer(encoded, sizeof encoded);
     amqp_write_source(&w, &wanted);
-    struct slice source = { NULL, encoded, w.len };
-    attach_with(r, 0, "one", true, source, (struct slice) { 0 });
+    struct slice source = {NULL, encoded, w.len};
+    attach_with(r, 0, "one", true, source, (struct slice){0});
     struct amqp_terminus_view v;
     amqp_link_peer_source(&r->o->links->link, &v);
     assert_int_equal(v.kind, AMQP_TERMINUS_NODE);
@@ -80,7 +81,7 @@ static void test_link_termini_are_seen_and_echoed(void **state)
     assert_int_equal(amqp_read_descriptor(&in, &descriptor), OK);
     assert_int_equal(amqp_read_source(&in, &s), OK);
     in = amqp_slice_reader(s.address);
-    struct slice address = { 0 };
+    struct slice address = {0};
     assert_int_equal(amqp_read_string(&in, &address), OK);
     assert_true(amqp_slice_is(address, "temp.1"));
     assert_true(s.dynamic && s.has.filter && s.has.capabilities);
@@ -99,7 +100,8 @@ static void test_link_kinds_of_termini_are_told_apart(void **state)
     assert_null(v.address);
     assert_int_equal(v.expiry, AMQP_EXPIRE_SESSION_END);
     attach_with(r, 1, "coordinator", false, BYTES(0, 0x53, 0x28, 0x45),
-                BYTES(0, 0x53, 0x30, 0xc0, 18, 1, 0xa3, 15, 'a', 'm', 'q', 'p', ':', 'l', 'o', 'c', 'a', 'l', '-', 't', 'r', 'a', 'n'));
+                BYTES(0, 0x53, 0x30, 0xc0, 18, 1, 0xa3, 15, 'a', 'm', 'q', 'p', ':', 'l', 'o', 'c', 'a', 'l', '-', 't',
+                      'r', 'a', 'n'));
     amqp_link_peer_target(&r->o->links->link, &v);
     assert_int_equal(v.kind, AMQP_TERMINUS_COORDINATOR);
     assert_true(amqp_terminus_has_capability(&v, "amqp:local-tran"));
@@ -222,7 +224,7 @@ static void test_link_limits_are_kept(void **state)
     assert_int_equal(b.handle_max, 2);
     for (uint32_t i = 0; i < 2; i++)
         raw_attach(r, i, true);
-    struct amqp_attach_fields f = { 0 };
+    struct amqp_attach_fields f = {0};
     AMQP_SET(&f, name, slice_of_text("elsewhere"));
     AMQP_SET(&f, handle, 0);
     AMQP_SET(&f, role, true);
@@ -252,12 +254,12 @@ static void test_link_refusals_that_are_never_detached_end_the_connection(void *
     struct amqp_conn_conf conf = test_conf(true);
     conf.max_links = 100000;
     struct raw *r = raw_new(conf, 16384, 100);
-    struct amqp_attach_fields f = { 0 };
+    struct amqp_attach_fields f = {0};
     for (uint32_t i = 0; i < 5000 && !r->o->closed; i++) {
         char name[16];
         memset(name, 0, sizeof name);
         snprintf(name + 1, 15, "%u", i); /* the name begins with NUL */
-        AMQP_SET(&f, name, ((struct slice) { NULL, (uint8_t *)name, 8 }));
+        AMQP_SET(&f, name, ((struct slice){NULL, (uint8_t *)name, 8}));
         AMQP_SET(&f, handle, i);
         AMQP_SET(&f, role, true);
         RAW_SEND(r, 0, attach, &f);
@@ -272,14 +274,14 @@ static void test_link_malformed_attach_closes(void **state)
 {
     (void)state;
     const struct slice bad[] = {
-        BYTES(0, 0x53, 0x28, 0xc0, 2, 2, 0x40),             /* a list that lacks a value */
-        BYTES(0, 0x53, 0x77, 0x45),                         /* no terminus */
-        BYTES(0, 0x53, 0x28, 0xc0, 4, 2, 0x40, 0x52, 9),    /* no such durability */
-        BYTES(0x45),                                        /* not described */
+        BYTES(0, 0x53, 0x28, 0xc0, 2, 2, 0x40),          /* a list that lacks a value */
+        BYTES(0, 0x53, 0x77, 0x45),                      /* no terminus */
+        BYTES(0, 0x53, 0x28, 0xc0, 4, 2, 0x40, 0x52, 9), /* no such durability */
+        BYTES(0x45),                                     /* not described */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct raw *r = raw_new(test_conf(true), 16384, 100);
-        attach_with(r, 0, "x", true, bad[i], (struct slice) { 0 });
+        attach_with(r, 0, "x", true, bad[i], (struct slice){0});
         raw_expect_error(r, AMQP_DESC_CLOSE, "amqp:decode-error");
         assert_int_equal(r->o->closed, 1);
         raw_free(r);
@@ -290,13 +292,13 @@ static void test_link_answer_too_large_for_the_peer_is_refused(void **state)
 {
     (void)state;
     struct raw *r = raw_new(test_conf(true), 512, 100);
-    uint8_t source[600] = { 0, 0x53, 0x28, 0xd0 };
+    uint8_t source[600] = {0, 0x53, 0x28, 0xd0};
     amqp_put32(source + 4, sizeof source - 8);
     amqp_put32(source + 8, 1);
     source[12] = 0xb1;
     amqp_put32(source + 13, sizeof source - 17);
     memset(source + 17, 'a', sizeof source - 17);
-    attach_with(r, 0, "x", true, (struct slice) { NULL, source, sizeof source }, (struct slice) { 0 });
+    attach_with(r, 0, "x", true, (struct slice){NULL, source, sizeof source}, (struct slice){0});
     struct amqp_attach_fields a = read_attach(r);
     assert_false(a.has.source);
     raw_expect_error(r, AMQP_DESC_DETACH, "amqp:frame-size-too-small");
@@ -350,9 +352,13 @@ static void test_link_ours_is_attached_and_refused(void **state)
     struct amqp_session *s;
     assert_int_equal(amqp_session_begin(&r->o->c, &s), OK);
     struct test_link *t = link_new(r->o);
-    struct amqp_attach a = { .name = "ours", .source = "there", .source_capability = "qd.router", .target_capability = "qd.router", .snd_settle_mode = 2 };
+    struct amqp_attach a = {.name = "ours",
+                            .source = "there",
+                            .source_capability = "qd.router",
+                            .target_capability = "qd.router",
+                            .snd_settle_mode = 2};
     assert_int_equal(amqp_link_attach(s, &t->link, &a), OK);
-    struct test_link twin = { .owner = r->o };
+    struct test_link twin = {.owner = r->o};
     assert_int_equal(amqp_link_attach(s, &twin.link, &a), ERR_EXISTS);
     amqp_link_grant(&t->link, 7);
     struct seen begin = raw_expect(r, AMQP_DESC_BEGIN);
@@ -368,13 +374,13 @@ static void test_link_ours_is_attached_and_refused(void **state)
     assert_true(amqp_slice_is(source.expiry_policy, "link-detach"));
     raw_expect_nothing(r);
     /* The peer answers on a channel and a handle of its own. */
-    struct amqp_begin_fields b = { 0 };
+    struct amqp_begin_fields b = {0};
     AMQP_SET(&b, remote_channel, 1);
     AMQP_SET(&b, next_outgoing_id, 77);
     AMQP_SET(&b, incoming_window, 10);
     AMQP_SET(&b, outgoing_window, 10);
     RAW_SEND(r, 300, begin, &b);
-    struct amqp_attach_fields answer = { 0 };
+    struct amqp_attach_fields answer = {0};
     AMQP_SET(&answer, name, slice_of_text("ours"));
     AMQP_SET(&answer, handle, 30);
     AMQP_SET(&answer, role, false);
@@ -388,7 +394,7 @@ static void test_link_ours_is_attached_and_refused(void **state)
     struct amqp_terminus_view v;
     amqp_link_peer_source(&t->link, &v);
     assert_int_equal(v.kind, AMQP_TERMINUS_NULL);
-    struct amqp_detach_fields d = { 0 };
+    struct amqp_detach_fields d = {0};
     AMQP_SET(&d, handle, 30);
     AMQP_SET(&d, closed, true);
     RAW_SEND(r, 300, detach, &d);

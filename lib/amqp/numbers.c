@@ -6,7 +6,7 @@
 
 void amqp_numbers_init(struct numbers *n)
 {
-    *n = (struct numbers) { .free = UINT32_MAX };
+    *n = (struct numbers){.free = UINT32_MAX};
 }
 
 void amqp_numbers_fini(struct numbers *n)

@@ -27,7 +27,7 @@ static void append(struct outq *q, struct buffer *buf, const uint8_t *octets, si
         q->head = 0;
     }
     q->count++;
-    *piece_at(q, q->count - 1) = (struct outq_piece) { buffer_ref(buf), octets, n };
+    *piece_at(q, q->count - 1) = (struct outq_piece){buffer_ref(buf), octets, n};
     q->pending += n;
 }
 
@@ -38,7 +38,7 @@ static void release_all(struct outq *q)
     if (q->tail)
         buffer_unref(q->tail);
     free(q->pieces);
-    *q = (struct outq) { 0 };
+    *q = (struct outq){0};
 }
 
 void outq_fini(struct outq *q)
@@ -84,7 +84,7 @@ int outq_peek(const struct outq *q, struct iovec *iov, int max)
     int n = 0;
     for (; n < max && (uint32_t)n < q->count; n++) {
         const struct outq_piece *p = piece_at(q, (uint32_t)n);
-        iov[n] = (struct iovec) { (void *)p->data, p->len };
+        iov[n] = (struct iovec){(void *)p->data, p->len};
     }
     return n;
 }

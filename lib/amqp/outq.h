@@ -26,7 +26,8 @@ struct outq {
 
 void outq_fini(struct outq *q);
 
-/* Contiguous room for n octets at the end; what is written there counts from outq_commit() on. Good until the next call. */
+/* Contiguous room for n octets at the end; what is written there counts from outq_commit() on. Good until the next
+ * call. */
 uint8_t *outq_room_slowly(struct outq *q, size_t n);
 static inline uint8_t *outq_room(struct outq *q, size_t n)
 {

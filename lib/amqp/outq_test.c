@@ -12,7 +12,7 @@
 static void test_outq_order_is_kept_at_any_consumption(void **state)
 {
     (void)state;
-    struct outq q = { 0 };
+    struct outq q = {0};
     struct buffer *shared = buffer_new(10000);
     uint8_t next = 0, expected = 0;
     for (int i = 0; i < 10000; i++)
@@ -52,7 +52,7 @@ static void test_outq_order_is_kept_at_any_consumption(void **state)
 static void test_outq_empty_holds_nothing(void **state)
 {
     (void)state;
-    struct outq q = { 0 };
+    struct outq q = {0};
     outq_copy(&q, "hello", 5);
     outq_copy(&q, "", 0);
     assert_int_equal(q.count, 1);

@@ -1,4 +1,5 @@
-/* raw_peer.h -- a peer made of single frames, for what no decent implementation sends. Include after conn_test_owner.h. */
+/* raw_peer.h -- a peer made of single frames, for what no decent implementation sends. Include after conn_test_owner.h.
+ */
 #ifndef TRUNKLINE_AMQP_RAW_PEER_H
 #define TRUNKLINE_AMQP_RAW_PEER_H
 
@@ -19,7 +20,7 @@ struct seen {
 
 static inline struct slice slice_of_text(const char *text)
 {
-    return (struct slice) { NULL, (const uint8_t *)text, strlen(text) };
+    return (struct slice){NULL, (const uint8_t *)text, strlen(text)};
 }
 
 static inline void raw_take(struct raw *r)
@@ -43,7 +44,7 @@ static inline bool raw_next(struct raw *r, struct seen *s)
     uint32_t size = amqp_get32(f);
     assert_true(size >= 8 && size <= r->len - r->at);
     r->at += size;
-    *s = (struct seen) { .channel = amqp_get16(f + 6), .body = amqp_reader(f + 8, size - 8) };
+    *s = (struct seen){.channel = amqp_get16(f + 6), .body = amqp_reader(f + 8, size - 8)};
     if (size > 8)
         assert_int_equal(amqp_read_descriptor(&s->body, &s->performative), OK);
     return true;
@@ -52,7 +53,7 @@ static inline bool raw_next(struct raw *r, struct seen *s)
 /* The next frame must be of this performative. */
 static inline struct seen raw_expect(struct raw *r, uint64_t performative)
 {
-    struct seen s = { 0 };
+    struct seen s = {0};
     assert_true(raw_next(r, &s));
     assert_int_equal(s.performative, performative);
     return s;
@@ -105,7 +106,7 @@ static inline void raw_expect_error(struct raw *r, uint64_t performative, const 
 
 static inline void raw_begin(struct raw *r, uint16_t channel, uint32_t window)
 {
-    struct amqp_begin_fields f = { 0 };
+    struct amqp_begin_fields f = {0};
     AMQP_SET(&f, next_outgoing_id, 0);
     AMQP_SET(&f, incoming_window, window);
     AMQP_SET(&f, outgoing_window, 1000);
@@ -117,7 +118,7 @@ static inline void raw_open(struct raw *r, struct amqp_conn_conf conf, uint32_t 
     r->o = owner_new("server", &conf);
     r->at = r->len = 0;
     owner_feed(r->o, "AMQP\0\1\0\0", 8);
-    struct amqp_open_fields f = { 0 };
+    struct amqp_open_fields f = {0};
     AMQP_SET(&f, container_id, slice_of_text("raw"));
     AMQP_SET(&f, max_frame_size, max_frame_size);
     RAW_SEND(r, 0, open, &f);
@@ -143,14 +144,14 @@ static inline void raw_free(struct raw *r)
 /* Attach; `receiver`: the peer receives. */
 static inline void raw_attach_frame(struct raw *r, uint32_t handle, const char *name, bool receiver)
 {
-    struct amqp_attach_fields f = { 0 };
-    static const uint8_t source[] = { 0, 0x53, 0x28, 0xc0, 4, 1, 0xa1, 1, 'q' };
-    static const uint8_t target[] = { 0, 0x53, 0x29, 0xc0, 4, 1, 0xa1, 1, 'q' };
+    struct amqp_attach_fields f = {0};
+    static const uint8_t source[] = {0, 0x53, 0x28, 0xc0, 4, 1, 0xa1, 1, 'q'};
+    static const uint8_t target[] = {0, 0x53, 0x29, 0xc0, 4, 1, 0xa1, 1, 'q'};
     AMQP_SET(&f, name, slice_of_text(name));
     AMQP_SET(&f, handle, handle);
     AMQP_SET(&f, role, receiver);
-    AMQP_SET(&f, source, ((struct slice) { NULL, source, sizeof source }));
-    AMQP_SET(&f, target, ((struct slice) { NULL, target, sizeof target }));
+    AMQP_SET(&f, source, ((struct slice){NULL, source, sizeof source}));
+    AMQP_SET(&f, target, ((struct slice){NULL, target, sizeof target}));
     if (!receiver)
         AMQP_SET(&f, initial_delivery_count, 0);
     RAW_SEND(r, 0, attach, &f);
@@ -168,10 +169,10 @@ static inline struct test_link *raw_attach(struct raw *r, uint32_t handle, bool 
 }
 
 /* A receiver's flow. */
-static inline void raw_flow(struct raw *r, uint32_t next_incoming_id, uint32_t window, uint32_t handle, uint32_t delivery_count,
-                            uint32_t credit, bool drain)
+static inline void raw_flow(struct raw *r, uint32_t next_incoming_id, uint32_t window, uint32_t handle,
+                            uint32_t delivery_count, uint32_t credit, bool drain)
 {
-    struct amqp_flow_fields f = { 0 };
+    struct amqp_flow_fields f = {0};
     AMQP_SET(&f, next_incoming_id, next_incoming_id);
     AMQP_SET(&f, incoming_window, window);
     AMQP_SET(&f, next_outgoing_id, 0);
@@ -184,9 +185,10 @@ static inline void raw_flow(struct raw *r, uint32_t next_incoming_id, uint32_t w
 }
 
 /* A transfer frame; id < 0: left out with the tag. */
-static inline void raw_transfer(struct raw *r, uint32_t handle, int64_t id, bool settled, bool more, const char *payload)
+static inline void raw_transfer(struct raw *r, uint32_t handle, int64_t id, bool settled, bool more,
+                                const char *payload)
 {
-    struct amqp_transfer_fields f = { 0 };
+    struct amqp_transfer_fields f = {0};
     AMQP_SET(&f, handle, handle);
     if (id >= 0) {
         AMQP_SET(&f, delivery_id, (uint32_t)id);

@@ -147,7 +147,7 @@ static void take_transfer(struct amqp_link *lk, const struct frame_transfer *f, 
     t.message_format = f->message_format;
     t.tag = f->tag;
     t.state = f->state;
-    t.payload = (struct slice) { lk->conn->priv->input, payload.at, n };
+    t.payload = (struct slice){lk->conn->priv->input, payload.at, n};
     t.delivery = d;
     t.first = first;
     t.settled = lk->current_settled;
@@ -226,7 +226,7 @@ void amqp_settled_later(struct amqp_session *s, struct settled_batch *b, uint32_
         b->capacity = b->capacity ? b->capacity * 2 : 4;
         b->at = xrealloc(b->at, b->capacity * sizeof *b->at);
     }
-    b->at[b->count++] = (struct settled_range) { first, last, state };
+    b->at[b->count++] = (struct settled_range){first, last, state};
     if (!list_is_linked(&s->dirty))
         list_append(&s->conn->priv->dirty_sessions, &s->dirty);
     amqp_conn_mark_dirty(s->conn);
@@ -235,13 +235,13 @@ void amqp_settled_later(struct amqp_session *s, struct settled_batch *b, uint32_
 static void say(struct amqp_session *s, bool as_receiver, bool settled, uint32_t first, uint32_t last,
                 const struct amqp_state *state)
 {
-    struct frame_disposition f = { .role = as_receiver, .settled = settled, .first = first, .last = last };
+    struct frame_disposition f = {.role = as_receiver, .settled = settled, .first = first, .last = last};
     if (state)
         f.state = *state;
     if (amqp_conn_emit(s->conn, s->local_channel, frame_write_disposition, &f))
         return;
     /* The fields do not fit the peer's frames; that the outcome arrives matters more. */
-    f.state.raw = (struct slice) { 0 };
+    f.state.raw = (struct slice){0};
     amqp_conn_emit(s->conn, s->local_channel, frame_write_disposition, &f);
 }
 
@@ -259,13 +259,13 @@ static void flush_batch(struct amqp_session *s, struct settled_batch *b, bool as
         struct settled_range r = b->at[i++];
         while (i < b->count && b->at[i].state == r.state && b->at[i].first == r.last + 1)
             r.last = b->at[i++].last;
-        say(s, as_receiver, true, r.first, r.last, &(struct amqp_state) { .code = r.state });
+        say(s, as_receiver, true, r.first, r.last, &(struct amqp_state){.code = r.state});
     }
     b->count = 0;
     b->unsorted = false;
     if (b->capacity > 64) {
         free(b->at);
-        *b = (struct settled_batch) { 0 };
+        *b = (struct settled_batch){0};
     }
 }
 
@@ -301,7 +301,8 @@ static void end_run(struct run *r)
     if (r->state && r->state->raw.len)
         say(s, true, true, r->first, r->last, r->state);
     else
-        amqp_settled_later(s, &s->said_incoming, r->first, r->last, r->state ? (uint8_t)r->state->code : AMQP_STATE_NONE);
+        amqp_settled_later(s, &s->said_incoming, r->first, r->last,
+                           r->state ? (uint8_t)r->state->code : AMQP_STATE_NONE);
 }
 
 static bool settle_one(struct amqp_delivery *d, void *arg)
@@ -325,7 +326,7 @@ void amqp_link_settle(struct amqp_link *lk, uint32_t first, uint32_t last, const
 {
     if (!amqp_session_is_up(lk->session))
         return;
-    struct run r = { .link = lk, .state = state };
+    struct run r = {.link = lk, .state = state};
     if (first == last) {
         struct amqp_delivery *d = deliveries_get(&lk->session->incoming, first);
         if (d)
@@ -396,7 +397,7 @@ void amqp_receive_disposition(struct amqp_session *s, struct amqp_reader body)
         amqp_session_fail(s, "amqp:invalid-field", "disposition: last comes before first");
         return;
     }
-    struct heard h = { s, &f };
+    struct heard h = {s, &f};
     if (f.role)
         deliveries_walk(&s->outgoing, f.first, f.last, hear_receiver, &h);
     else

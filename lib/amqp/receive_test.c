@@ -48,7 +48,7 @@ static void test_receive_aborted_delivery_is_forgotten(void **state)
     struct raw *r = receiver(10, true);
     raw_transfer(r, 5, 0, false, true, "half");
     assert_non_null(amqp_link_delivery(&r->o->links->link, 0));
-    struct amqp_transfer_fields f = { 0 };
+    struct amqp_transfer_fields f = {0};
     AMQP_SET(&f, handle, 5);
     AMQP_SET(&f, aborted, true);
     AMQP_SET(&f, more, true);
@@ -86,7 +86,7 @@ static void expect_link_error(struct raw *r, const char *condition)
     assert_int_equal(r->o->links->gone, 0);
     /* Under way when the detach was: no harm. */
     raw_transfer(r, 5, 77, false, false, "late");
-    struct amqp_detach_fields f = { 0 };
+    struct amqp_detach_fields f = {0};
     AMQP_SET(&f, handle, 5);
     AMQP_SET(&f, closed, true);
     RAW_SEND(r, 0, detach, &f);
@@ -124,7 +124,7 @@ static void test_receive_first_frame_without_id_or_tag_detaches(void **state)
     raw_transfer(r, 5, -1, false, false, "x");
     expect_link_error(r, "amqp:invalid-field");
     r = receiver(10, false);
-    struct amqp_transfer_fields f = { 0 };
+    struct amqp_transfer_fields f = {0};
     AMQP_SET(&f, handle, 5);
     AMQP_SET(&f, delivery_id, 0);
     AMQP_SET(&f, delivery_tag, slice_of_text("a tag of more than thirty-two octets"));
@@ -165,7 +165,7 @@ static void expect_session_error(struct raw *r, const char *condition)
     assert_int_equal(r->o->closed, 0);
     /* What was under way is passed over until the peer's end. */
     raw_transfer(r, 99, 0, false, false, "x");
-    struct amqp_end_fields f = { 0 };
+    struct amqp_end_fields f = {0};
     RAW_SEND(r, 0, end, &f);
     raw_expect_nothing(r);
     raw_begin(r, 0, 10);
@@ -238,8 +238,8 @@ static void test_receive_settled_out_of_order_is_said_in_one_range(void **state)
     r->o->credit = 0;
     for (int i = 0; i < 8; i++)
         raw_transfer(r, 5, i, false, false, "x");
-    static const uint32_t order[] = { 3, 1, 0, 2, 7, 6, 4 };
-    const struct amqp_state accepted = { .code = AMQP_ACCEPTED }, released = { .code = AMQP_RELEASED };
+    static const uint32_t order[] = {3, 1, 0, 2, 7, 6, 4};
+    const struct amqp_state accepted = {.code = AMQP_ACCEPTED}, released = {.code = AMQP_RELEASED};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         amqp_link_settle(&r->o->links->link, order[i], order[i], &accepted);
     amqp_link_settle(&r->o->links->link, 5, 5, &released);
@@ -266,8 +266,8 @@ static void test_receive_state_with_fields_is_said_as_it_is(void **state)
     r->o->credit = 0;
     raw_transfer(r, 5, 0, false, false, "x");
     raw_transfer(r, 5, 1, false, false, "x");
-    static const uint8_t modified[] = { 0, 0x53, 0x27, 0xc0, 3, 2, 0x41, 0x41 };
-    struct amqp_state s = { .code = AMQP_MODIFIED, .raw = { NULL, modified, sizeof modified } };
+    static const uint8_t modified[] = {0, 0x53, 0x27, 0xc0, 3, 2, 0x41, 0x41};
+    struct amqp_state s = {.code = AMQP_MODIFIED, .raw = {NULL, modified, sizeof modified}};
     amqp_link_update(&r->o->links->link, 0, &s);
     struct amqp_disposition_fields d = raw_read_disposition(r);
     assert_false(d.settled);
@@ -287,7 +287,7 @@ static void test_receive_peer_settles_first_and_nothing_is_said(void **state)
     r->o->credit = 0;
     for (int i = 0; i < 4; i++)
         raw_transfer(r, 5, i, false, i == 3, "x");
-    struct amqp_disposition_fields f = { 0 };
+    struct amqp_disposition_fields f = {0};
     AMQP_SET(&f, role, false);
     AMQP_SET(&f, first, 1);
     AMQP_SET(&f, last, 3);
@@ -296,7 +296,7 @@ static void test_receive_peer_settles_first_and_nothing_is_said(void **state)
     assert_int_equal(r->o->peer_settled, 3);
     assert_null(amqp_link_delivery(&r->o->links->link, 1));
     assert_true(amqp_link_delivery(&r->o->links->link, 3)->remote_settled);
-    amqp_link_settle(&r->o->links->link, 1, 3, &(struct amqp_state) { .code = AMQP_ACCEPTED });
+    amqp_link_settle(&r->o->links->link, 1, 3, &(struct amqp_state){.code = AMQP_ACCEPTED});
     raw_expect_nothing(r);
     raw_transfer(r, 5, -1, false, false, "end");
     assert_int_equal(r->o->links->messages, 4);
@@ -320,13 +320,13 @@ static void test_receive_tracked_delivery_stays_until_forgotten(void **state)
 
 static void send_disposition(struct raw *r, uint32_t first, uint32_t last)
 {
-    static const uint8_t accepted[] = { 0, 0x53, 0x24, 0x45 };
-    struct amqp_disposition_fields f = { 0 };
+    static const uint8_t accepted[] = {0, 0x53, 0x24, 0x45};
+    struct amqp_disposition_fields f = {0};
     AMQP_SET(&f, role, true);
     AMQP_SET(&f, first, first);
     AMQP_SET(&f, last, last);
     AMQP_SET(&f, settled, true);
-    AMQP_SET(&f, state, ((struct slice) { NULL, accepted, sizeof accepted }));
+    AMQP_SET(&f, state, ((struct slice){NULL, accepted, sizeof accepted}));
     RAW_SEND(r, 0, disposition, &f);
 }
 

@@ -113,7 +113,7 @@ static size_t write_head(struct amqp_link *lk, uint8_t *at, const struct head *h
     at[4] = 2;
     at[5] = FRAME_TYPE_AMQP;
     amqp_put16(at + 6, lk->session->local_channel);
-    memcpy(p, (const uint8_t[]) { 0, AMQP_CODE_SMALLULONG, AMQP_DESC_TRANSFER, AMQP_CODE_LIST8, 0, 0 }, 6);
+    memcpy(p, (const uint8_t[]){0, AMQP_CODE_SMALLULONG, AMQP_DESC_TRANSFER, AMQP_CODE_LIST8, 0, 0}, 6);
     uint8_t *list = p + 4;
     p = put_uint(p + 6, lk->local_handle);
     p = put_uint(p, lk->current);
@@ -131,11 +131,13 @@ static size_t write_head(struct amqp_link *lk, uint8_t *at, const struct head *h
     *p++ = AMQP_CODE_FALSE;
     uint8_t count = 6;
     if (h->first && h->m->state && h->m->state->code != AMQP_STATE_NONE && h->m->state->raw.len == 0) {
-        memcpy(p, (const uint8_t[]) { AMQP_CODE_NULL, 0, AMQP_CODE_SMALLULONG, (uint8_t)h->m->state->code, AMQP_CODE_LIST0 }, 5);
+        memcpy(p,
+               (const uint8_t[]){AMQP_CODE_NULL, 0, AMQP_CODE_SMALLULONG, (uint8_t)h->m->state->code, AMQP_CODE_LIST0},
+               5);
         p += 5;
         count = 8;
     } else if (h->aborted) {
-        memcpy(p, (const uint8_t[]) { AMQP_CODE_NULL, AMQP_CODE_NULL, AMQP_CODE_NULL, AMQP_CODE_TRUE }, 4);
+        memcpy(p, (const uint8_t[]){AMQP_CODE_NULL, AMQP_CODE_NULL, AMQP_CODE_NULL, AMQP_CODE_TRUE}, 4);
         p += 4;
         count = 10;
     }
@@ -145,7 +147,8 @@ static size_t write_head(struct amqp_link *lk, uint8_t *at, const struct head *h
 }
 
 /* The same for a state with fields, of any size. Result: length; 0: it does not fit `room`. */
-static size_t write_head_with_fields(struct amqp_link *lk, uint8_t *at, size_t room, const struct head *h, uint8_t **more)
+static size_t write_head_with_fields(struct amqp_link *lk, uint8_t *at, size_t room, const struct head *h,
+                                     uint8_t **more)
 {
     struct amqp_writer w = amqp_writer(at, room);
     amqp_write_frame_begin(&w, FRAME_TYPE_AMQP, lk->session->local_channel);
@@ -217,7 +220,7 @@ static size_t head_of(struct amqp_link *lk, uint8_t *at, size_t room, const stru
         if (n && n < lk->conn->priv->peer.max_frame_size)
             return n;
         /* The state's fields do not fit the peer's frames. */
-        struct amqp_state bare = { .code = h->m->state->code };
+        struct amqp_state bare = {.code = h->m->state->code};
         struct amqp_send m = *h->m;
         struct head smaller = *h;
         m.state = &bare;
@@ -228,7 +231,8 @@ static size_t head_of(struct amqp_link *lk, uint8_t *at, size_t room, const stru
 }
 
 /* Queue one frame with as much of the payload as it can hold. Result: octets of payload in it. */
-static size_t send_frame(struct amqp_link *lk, const struct head *h, struct cursor *payload, size_t left, bool more_follows)
+static size_t send_frame(struct amqp_link *lk, const struct head *h, struct cursor *payload, size_t left,
+                         bool more_follows)
 {
     struct amqp_conn *c = lk->conn;
     struct outq *q = &c->priv->out;
@@ -298,7 +302,7 @@ enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t 
     for (unsigned i = 0; i < m->part_count; i++)
         left += m->parts[i].len;
     uint64_t own_tag;
-    struct head h = { .m = m };
+    struct head h = {.m = m};
     if (!lk->in_delivery) {
         struct amqp_delivery *entry = start_delivery(lk, m);
         if (d)
@@ -311,7 +315,7 @@ enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t 
     } else if (left == 0 && m->more) {
         return OK;
     }
-    struct cursor payload = { m->parts, 0 };
+    struct cursor payload = {m->parts, 0};
     while (m->part_count && payload.part < m->parts + m->part_count && payload.part->len == 0)
         payload.part++;
     for (;;) {
@@ -342,8 +346,8 @@ void amqp_send_abort(struct amqp_link *lk)
         return;
     }
     lk->flags &= (uint16_t)~LINK_ABORTING;
-    struct cursor nothing = { 0 };
-    struct head h = { .aborted = true };
+    struct cursor nothing = {0};
+    struct head h = {.aborted = true};
     send_frame(lk, &h, &nothing, 0, false);
     lk->in_delivery = false;
     amqp_conn_mark_dirty(lk->conn);

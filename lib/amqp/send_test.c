@@ -13,7 +13,7 @@ static struct raw *sender(uint32_t max_frame_size, uint32_t window, uint32_t cre
 static enum err send_text(struct raw *r, const char *text, bool settled, bool more, size_t *sent)
 {
     struct slice part = slice_of_text(text);
-    struct amqp_send m = { .parts = &part, .part_count = 1, .settled = settled, .more = more };
+    struct amqp_send m = {.parts = &part, .part_count = 1, .settled = settled, .more = more};
     return amqp_link_send(&r->o->links->link, &m, sent, NULL);
 }
 
@@ -25,9 +25,10 @@ static void test_send_splits_by_the_peers_frame_size(void **state)
     for (int i = 0; i < 10000; i++)
         b->bytes[i] = (uint8_t)(i * 7);
     /* Small and large parts, one of them borrowed: some are copied, some are sent from where they lie. */
-    struct slice parts[] = { { NULL, b->bytes, 100 }, { b, b->bytes + 100, 5000 }, { NULL, NULL, 0 }, { b, b->bytes + 5100, 4900 } };
-    static const uint8_t tag[] = { 1, 2, 3 };
-    struct amqp_send m = { .parts = parts, .part_count = 4, .tag = tag, .tag_len = 3, .message_format = 9 };
+    struct slice parts[] = {
+        {NULL, b->bytes, 100}, {b, b->bytes + 100, 5000}, {NULL, NULL, 0}, {b, b->bytes + 5100, 4900}};
+    static const uint8_t tag[] = {1, 2, 3};
+    struct amqp_send m = {.parts = parts, .part_count = 4, .tag = tag, .tag_len = 3, .message_format = 9};
     struct amqp_delivery *d = NULL;
     size_t sent;
     assert_int_equal(amqp_link_send(&r->o->links->link, &m, &sent, &d), OK);
@@ -83,7 +84,7 @@ static void test_send_window_wakes_those_who_asked(void **state)
     assert_int_equal(amqp_link_sendable(&r->o->links->link), 0);
     r->o->links->sendable = 0;
     /* A flow for the session alone. */
-    struct amqp_flow_fields f = { 0 };
+    struct amqp_flow_fields f = {0};
     AMQP_SET(&f, next_incoming_id, 1);
     AMQP_SET(&f, incoming_window, 5);
     AMQP_SET(&f, next_outgoing_id, 0);
@@ -122,15 +123,15 @@ static void test_send_with_state_and_its_fields(void **state)
 {
     (void)state;
     struct raw *r = sender(512, 100, 10);
-    uint8_t raw[300] = { 0, 0x53, 0x34, 0xd0, 0, 0, 0, 0, 0, 0, 0, 1, 0xb0 };
+    uint8_t raw[300] = {0, 0x53, 0x34, 0xd0, 0, 0, 0, 0, 0, 0, 0, 1, 0xb0};
     amqp_put32(raw + 4, sizeof raw - 8);
     amqp_put32(raw + 13, sizeof raw - 17);
     struct slice part = slice_of_text("body");
-    struct amqp_state s = { .code = AMQP_TRANSACTIONAL, .raw = { NULL, raw, sizeof raw } };
-    struct amqp_send m = { .parts = &part, .part_count = 1, .state = &s };
+    struct amqp_state s = {.code = AMQP_TRANSACTIONAL, .raw = {NULL, raw, sizeof raw}};
+    struct amqp_send m = {.parts = &part, .part_count = 1, .state = &s};
     size_t sent;
     assert_int_equal(amqp_link_send(&r->o->links->link, &m, &sent, NULL), OK);
-    s = (struct amqp_state) { .code = AMQP_ACCEPTED };
+    s = (struct amqp_state){.code = AMQP_ACCEPTED};
     assert_int_equal(amqp_link_send(&r->o->links->link, &m, &sent, NULL), OK);
     struct amqp_transfer_fields f;
     struct amqp_reader payload = raw_read_transfer(r, &f);
@@ -204,7 +205,7 @@ static void test_send_detach_in_mid_delivery_aborts_first(void **state)
     assert_false(d.closed);
     assert_int_equal(send_text(r, "late", false, false, &sent), ERR_CLOSED);
     assert_int_equal(r->o->lost, 0);
-    struct amqp_detach_fields answer = { 0 };
+    struct amqp_detach_fields answer = {0};
     AMQP_SET(&answer, handle, 3);
     RAW_SEND(r, 0, detach, &answer);
     assert_int_equal(r->o->lost, 2); /* the whole one, and the half one */
@@ -256,7 +257,7 @@ static void test_send_echo_is_answered(void **state)
 {
     (void)state;
     struct raw *r = sender(512, 100, 5);
-    struct amqp_flow_fields f = { 0 };
+    struct amqp_flow_fields f = {0};
     AMQP_SET(&f, next_incoming_id, 0);
     AMQP_SET(&f, incoming_window, 100);
     AMQP_SET(&f, next_outgoing_id, 0);
@@ -279,16 +280,16 @@ static void test_send_receiver_settles_second(void **state)
     r->o->send_settled = false;
     struct amqp_delivery *d;
     struct slice part = slice_of_text("x");
-    struct amqp_send m = { .parts = &part, .part_count = 1 };
+    struct amqp_send m = {.parts = &part, .part_count = 1};
     size_t sent;
     assert_int_equal(amqp_link_send(&r->o->links->link, &m, &sent, &d), OK);
     d->token[0] = 4711;
     raw_expect(r, AMQP_DESC_TRANSFER);
-    static const uint8_t accepted[] = { 0, 0x53, 0x24, 0x45 };
-    struct amqp_disposition_fields f = { 0 };
+    static const uint8_t accepted[] = {0, 0x53, 0x24, 0x45};
+    struct amqp_disposition_fields f = {0};
     AMQP_SET(&f, role, true);
     AMQP_SET(&f, first, d->id);
-    AMQP_SET(&f, state, ((struct slice) { NULL, accepted, sizeof accepted }));
+    AMQP_SET(&f, state, ((struct slice){NULL, accepted, sizeof accepted}));
     RAW_SEND(r, 0, disposition, &f);
     assert_int_equal(r->o->dispositions, 1);
     assert_int_equal(r->o->settled, 0);

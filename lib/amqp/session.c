@@ -4,7 +4,8 @@
 
 #include "conn_priv.h"
 
-/* We hold no outgoing frames back for the peer's sake, so this says nothing but "many" (AMQP 1.0 part 2.5.6, Session Flow Control). */
+/* We hold no outgoing frames back for the peer's sake, so this says nothing but "many" (AMQP 1.0 part 2.5.6, Session
+ * Flow Control). */
 #define OUTGOING_WINDOW INT32_MAX
 
 static struct amqp_session *session_new(struct amqp_conn *c)
@@ -56,7 +57,7 @@ static bool channel_is_allowed(const struct amqp_session *s)
 static void emit_begin(struct amqp_session *s)
 {
     struct amqp_conn_priv *p = s->conn->priv;
-    struct amqp_begin_fields f = { 0 };
+    struct amqp_begin_fields f = {0};
     if (s->flags & SESSION_BEGUN_REMOTE)
         AMQP_SET(&f, remote_channel, s->remote_channel);
     AMQP_SET(&f, next_outgoing_id, s->next_outgoing_id);
@@ -84,13 +85,14 @@ enum err amqp_session_begin(struct amqp_conn *c, struct amqp_session **out)
     return OK;
 }
 
-/* The session that a begin is about: a new one, or ours that is answered. NULL: the connection has been closed for it. */
+/* The session that a begin is about: a new one, or ours that is answered. NULL: the connection has been closed for it.
+ */
 static struct amqp_session *session_of_begin(struct amqp_conn *c, uint16_t channel, const struct amqp_begin_fields *f)
 {
     struct amqp_conn_priv *p = c->priv;
     if (channel > p->channel_max) {
-        amqp_conn_fail(c, "amqp:connection:framing-error", "remote channel %u is above negotiated channel_max %u.", channel,
-                       p->channel_max);
+        amqp_conn_fail(c, "amqp:connection:framing-error", "remote channel %u is above negotiated channel_max %u.",
+                       channel, p->channel_max);
         return NULL;
     }
     if (u32map_get(&p->by_remote_channel, channel)) {
@@ -138,9 +140,9 @@ void amqp_session_frame_begin(struct amqp_conn *c, uint16_t channel, struct amqp
 
 static void emit_end(struct amqp_session *s, const struct amqp_error *error)
 {
-    struct frame_ending f = { .performative = AMQP_DESC_END, .error = error };
+    struct frame_ending f = {.performative = AMQP_DESC_END, .error = error};
     if (!amqp_conn_emit(s->conn, s->local_channel, frame_write_ending, &f)) {
-        struct amqp_error bare = { .condition = error->condition };
+        struct amqp_error bare = {.condition = error->condition};
         f.error = &bare;
         amqp_conn_emit(s->conn, s->local_channel, frame_write_ending, &f);
     }
@@ -164,7 +166,7 @@ void amqp_session_end(struct amqp_session *s, const struct amqp_error *error)
 
 void amqp_session_fail(struct amqp_session *s, const char *condition, const char *description)
 {
-    amqp_session_end(s, &(struct amqp_error) { .condition = condition, .description = description });
+    amqp_session_end(s, &(struct amqp_error){.condition = condition, .description = description});
 }
 
 void amqp_session_frame_end(struct amqp_session *s, struct amqp_reader body)
@@ -220,7 +222,7 @@ void amqp_session_flow_due(struct amqp_session *s)
 
 void amqp_session_fill_flow(struct amqp_session *s, struct amqp_flow_fields *f)
 {
-    *f = (struct amqp_flow_fields) { 0 };
+    *f = (struct amqp_flow_fields){0};
     s->incoming_left = s->conn->priv->session_window - s->held;
     s->flags &= (uint16_t)~SESSION_FLOW_DUE;
     if (s->flags & SESSION_BEGUN_REMOTE)
