@@ -7,8 +7,8 @@
 
 #include <router/mgmt/interpreter.h>
 
-/* Group set-up and tear-down of cmocka. */
-static inline int python_test_start(void **state)
+/* Group set-up and tear-down of cmocka; in between the thread is control. */
+static inline int python_test_start(void **state) NO_THREAD_SAFETY
 {
     (void)state;
     char why[1024];
@@ -19,7 +19,7 @@ static inline int python_test_start(void **state)
     return -1;
 }
 
-static inline int python_test_stop(void **state)
+static inline int python_test_stop(void **state) NO_THREAD_SAFETY
 {
     (void)state;
     interpreter_stop();

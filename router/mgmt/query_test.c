@@ -86,7 +86,10 @@ static void on_first_turn(struct letter *l)
 static int start(void **state)
 {
     log_init();
-    if (python_test_start(state) != 0 || loop_new(true, &fixture.loop) != OK)
+    if (python_test_start(state) != 0)
+        return -1;
+    assert_on_control();
+    if (loop_new(true, &fixture.loop) != OK)
         return -1;
     static struct letter first = LETTER_INIT(on_first_turn);
     loop_post(fixture.loop, &first);
