@@ -344,7 +344,17 @@ static void put_body(const struct print_body *body)
 
 static bool wants_message(const struct receiver *r)
 {
-    return r->in_conf.want_head || r->in_conf.want_body;
+    return r->in_conf.want_head || r->in_conf.want_body || r->set->output;
+}
+
+/* Bytes and text went to the file as they came; a map or list follows here, as text. */
+static void put_kept_values(struct receiver *r, const struct print_body *body)
+{
+    if (body->kind != PRINT_BODY_VALUE && body->kind != PRINT_BODY_SEQUENCE)
+        return;
+    pn_data_rewind(body->values);
+    while (pn_data_next(body->values))
+        print_value(r->output, body->values, PRINT_HUMAN);
 }
 
 /* Do with a whole message what was asked. True if it will be settled later. */
@@ -365,6 +375,8 @@ static bool use(struct receiver *r, struct in_link *l, pn_delivery_t *d)
         measure(r, head);
     if (r->set->check)
         check_number(r, head);
+    if (r->set->output)
+        put_kept_values(r, &body);
     if (r->set->print == PRINT_MESSAGES)
         put_message(r, l, head, &body);
     else if (r->set->print == PRINT_BODY)
@@ -473,8 +485,10 @@ static void on_whole(struct receiver *r, struct in_link *l, pn_delivery_t *d)
     r->received++;
     l->received++;
     r->presettled += pn_delivery_settled(d);
+    /* Before it is used: answering may settle it, and settling the link's current delivery advances the link, too. */
+    pn_link_advance(l->pn);
     bool is_later = use(r, l, d);
-    finish(l, d);
+    incoming_reset(l->in);
     if (!is_later)
         settle(r, d);
 }
@@ -524,8 +538,8 @@ static void on_delivery(struct receiver *r, struct in_link *l, pn_delivery_t *d)
         pn_delivery_settle(d);
         return;
     case INCOMING_WHOLE:
-        close_own_output(r, true);
         on_whole(r, l, d);
+        close_own_output(r, true);
         return;
     }
 }

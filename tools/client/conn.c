@@ -185,9 +185,6 @@ static const char *container_id(struct conn *c)
 static bool set_up_tls_domain(struct conn *c)
 {
     const struct conn_conf *conf = c->conf;
-    if (c->ssl_domain)
-        return true;
-    c->is_final = true; /* what fails here is a matter of files */
     pn_ssl_domain_t *d = pn_ssl_domain(PN_SSL_MODE_CLIENT);
     if (!d)
         return fault_set(&c->fault, "this build of Proton has no TLS");
@@ -205,7 +202,6 @@ static bool set_up_tls_domain(struct conn *c)
                                               conf->ssl_trustfile))
         return fault_set(&c->fault, "cannot verify the peer's certificate: %s",
                          conf->ssl_trustfile ? conf->ssl_trustfile : "give the trusted authorities by --ssl-trustfile");
-    c->is_final = false;
     return true;
 }
 
@@ -213,8 +209,6 @@ static bool set_up_tls(struct conn *c, pn_transport_t *t)
 {
     if (!place(c)->tls)
         return true;
-    if (!set_up_tls_domain(c))
-        return false;
     pn_ssl_t *ssl = pn_ssl(t);
     if (!ssl || pn_ssl_set_peer_hostname(ssl, place(c)->host) || pn_ssl_init(ssl, c->ssl_domain, NULL))
         return fault_set(&c->fault, "cannot set up TLS");
@@ -472,8 +466,23 @@ static void back_off(struct conn *c, int64_t delay)
     }
 }
 
+static bool wants_tls(const struct conn_conf *conf)
+{
+    for (size_t i = 0; i < conf->url_count; i++)
+        if (conf->urls[i].tls)
+            return true;
+    return false;
+}
+
 bool conn_run(struct conn *c, struct fault *why)
 {
+    /* A matter of files, not of peers: told before anything is tried. */
+    if (wants_tls(c->conf) && !set_up_tls_domain(c)) {
+        *why = c->fault;
+        if (c->ssl_domain)
+            pn_ssl_domain_free(c->ssl_domain);
+        return false;
+    }
     catch_signals();
     c->fd = -1;
     int64_t delay = 0;
