@@ -553,6 +553,13 @@ size_t amqp_conn_input(struct amqp_conn *c, struct buffer *buf, const uint8_t *d
 
 /* ---- time ---- */
 
+/* Half of what the peer allows: AMQP 1.0 part 2.4.5, Idle Time Out Of A Connection. A peer that allows one millisecond
+ * gets one each millisecond, and not as many as a core can send. */
+static mono_ms heartbeat_interval(const struct amqp_conn_priv *p)
+{
+    return p->peer.idle_timeout_ms > 1 ? p->peer.idle_timeout_ms / 2 : 1;
+}
+
 mono_ms amqp_conn_next_deadline(const struct amqp_conn *c)
 {
     const struct amqp_conn_priv *p = c->priv;
@@ -562,7 +569,7 @@ mono_ms amqp_conn_next_deadline(const struct amqp_conn *c)
     if (p->idle_timeout_ms)
         due = p->last_input + p->idle_timeout_ms;
     if (p->state == CONN_OPEN && p->peer.idle_timeout_ms) {
-        mono_ms heartbeat = p->last_output + p->peer.idle_timeout_ms / 2;
+        mono_ms heartbeat = p->last_output + heartbeat_interval(p);
         if (heartbeat < due)
             due = heartbeat;
     }
@@ -577,8 +584,7 @@ void amqp_conn_tick(struct amqp_conn *c, mono_ms now)
         return;
     if (p->idle_timeout_ms && now - p->last_input >= p->idle_timeout_ms) {
         amqp_conn_fail(c, "amqp:resource-limit-exceeded", "local-idle-timeout expired");
-    } else if (p->state == CONN_OPEN && p->peer.idle_timeout_ms &&
-               now - p->last_output >= p->peer.idle_timeout_ms / 2) {
+    } else if (p->state == CONN_OPEN && p->peer.idle_timeout_ms && now - p->last_output >= heartbeat_interval(p)) {
         /* What waits to be written will do as a heartbeat when it leaves. */
         if (p->out.pending == 0)
             amqp_conn_emit(c, 0, NULL, NULL);

@@ -107,10 +107,11 @@ const scenarios = {
         const next = () => sender.send({ body: names[Object.keys(heard).length] });
         sender.once('sendable', next);
         for (const event of names) {
-            sender.on(event, (context) => { // released stands for modified too: the state tells
+            sender.on(event, (context) => {
                 const state = context.delivery.remote_state;
                 heard[names[Object.keys(heard).length]] = {
-                    outcome: names.find((name) => rhea.message['is_' + name](state)),
+                    // The event `released` stands for modified too; only that has fields.
+                    outcome: event === 'released' && state.delivery_failed ? 'modified' : event,
                     condition: state.error ? state.error.condition : null,
                     description: state.error ? state.error.description : null,
                     undeliverable: state.undeliverable_here === true,
