@@ -62,11 +62,17 @@ _Noreturn static void wait_for_report(int fd, pid_t child, const char *program)
 }
 
 /* Why the daemon cannot be; said, and the end of it. */
-_Noreturn static void give_up(struct daemon *d, const char *program, const char *what, const char *which)
+_Noreturn static void give_up_because(struct daemon *d, const char *program, const char *what, const char *which,
+                                      const char *why)
 {
-    char *text = xasprintf("Cannot %s%s: %s", what, which, strerror(errno));
+    char *text = xasprintf("Cannot %s%s: %s", what, which, why);
     daemon_failed(d, program, text);
     _exit(1);
+}
+
+_Noreturn static void give_up(struct daemon *d, const char *program, const char *what, const char *which)
+{
+    give_up_because(d, program, what, which, strerror(errno));
 }
 
 static void leave_terminal(struct daemon *d, const char *program)
@@ -99,7 +105,7 @@ static void become(struct daemon *d, const char *program, const char *user)
     errno = 0;
     const struct passwd *entry = getpwnam(user);
     if (entry == NULL && errno == 0)
-        errno = ENOENT;
+        give_up_because(d, program, "become user ", user, "there is no such user");
     if (entry == NULL || setuid(entry->pw_uid) < 0)
         give_up(d, program, "become user ", user);
 }
