@@ -39,7 +39,7 @@ int worker_index(const struct worker *w);
 void worker_post(struct worker *w, struct letter *l);
 /* The worker for a new connection: the one with the fewest, counted in pairs; of equals `preferred` (may be NULL), else
  * the lowest index. In pairs, because connections that come one after the other often talk to each other, and on one
- * worker that costs half (docs/decisions/0005-connections-in-pairs.md). Numbers differ by one at most from an even
+ * worker that costs half (docs/decisions/0006-connections-in-pairs.md). Numbers differ by one at most from an even
  * spread. */
 struct worker *worker_choose(struct worker *preferred);
 uint32_t worker_connections(const struct worker *w);
