@@ -9,12 +9,12 @@ void amqp_trace_frame(const struct amqp_conn *c, bool outgoing, const uint8_t *f
 {
     char line[1024];
     amqp_frame_print(c->id, !outgoing, frame, n, line, sizeof line);
-    LOG(PROTOCOL, TRACE, "%s", line);
+    log_write_anyway(LOG_PROTOCOL, LOG_LEVEL_TRACE, __FILE__, __LINE__, "%s", line);
 }
 
 void amqp_trace_stream(const struct amqp_conn *c, bool outgoing, const uint8_t *octets, size_t n)
 {
-    if (!c->trace)
+    if (!amqp_is_traced(c))
         return;
     while (n) {
         size_t size = n < 8 || memcmp(octets, "AMQP", 4) == 0 ? 8 : amqp_get32(octets);

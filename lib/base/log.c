@@ -366,19 +366,16 @@ static void write_line(const struct route *r, enum log_module m, enum log_level 
         sink_write(r->sink, out, (size_t)n);
 }
 
-void log_write(enum log_module m, enum log_level l, const char *file, int line, const char *format, ...)
+static void write_enabled(enum log_module m, enum log_level l, const char *file, int line, const char *format,
+                          va_list args) __attribute__((format(printf, 5, 0)));
+
+static void write_enabled(enum log_module m, enum log_level l, const char *file, int line, const char *format,
+                          va_list args)
 {
-    /* Relaxed: statistics. */
-    atomic_fetch_add_explicit(&counts[m][l], 1, memory_order_relaxed);
-    if (!log_enabled(m, l))
-        return;
     int saved_errno = errno;
     char text[TEXT_MAX + 1];
-    va_list args;
-    va_start(args, format);
     if (vsnprintf(text, sizeof text, format, args) < 0)
         text[0] = '\0';
-    va_end(args);
     wall_us now = clock_wall_us();
     struct kept *k = kept_new(m, l, text, file, line, now);
     struct route r;
@@ -395,6 +392,27 @@ void log_write(enum log_module m, enum log_level l, const char *file, int line, 
         sink_free(unused);
     }
     errno = saved_errno;
+}
+
+void log_write(enum log_module m, enum log_level l, const char *file, int line, const char *format, ...)
+{
+    /* Relaxed: statistics. */
+    atomic_fetch_add_explicit(&counts[m][l], 1, memory_order_relaxed);
+    if (!log_enabled(m, l))
+        return;
+    va_list args;
+    va_start(args, format);
+    write_enabled(m, l, file, line, format, args);
+    va_end(args);
+}
+
+void log_write_anyway(enum log_module m, enum log_level l, const char *file, int line, const char *format, ...)
+{
+    atomic_fetch_add_explicit(&counts[m][l], 1, memory_order_relaxed);
+    va_list args;
+    va_start(args, format);
+    write_enabled(m, l, file, line, format, args);
+    va_end(args);
 }
 
 bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint32_t *left_out)

@@ -52,6 +52,10 @@ static inline bool log_enabled(enum log_module m, enum log_level l)
 void log_write(enum log_module m, enum log_level l, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* The same whatever the module's levels are: for what somebody asked to see. */
+void log_write_anyway(enum log_module m, enum log_level l, const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
 #define LOG(module, level, ...) log_write(LOG_##module, LOG_LEVEL_##level, __FILE__, __LINE__, __VA_ARGS__)
 /* For lines whose arguments cost something, or on busy paths. */
 #define LOG_IF(module, level, ...)                                                                                     \
