@@ -376,6 +376,29 @@ void amqp_link_drained(struct amqp_link *lk)
     lk->drain = false;
 }
 
+struct search {
+    const struct amqp_link *link;
+    const uint64_t *token;
+    struct amqp_delivery *found;
+};
+
+static bool is_sought(struct amqp_delivery *d, void *arg)
+{
+    struct search *s = arg;
+    if (d->link != s->link || d->token[0] != s->token[0] || d->token[1] != s->token[1])
+        return true;
+    s->found = d;
+    return false;
+}
+
+struct amqp_delivery *amqp_link_find(struct amqp_link *lk, const uint64_t token[2])
+{
+    struct search s = {.link = lk, .token = token};
+    if (lk->priv && lk->priv->unsettled)
+        deliveries_walk_all(&lk->session->outgoing, is_sought, &s);
+    return s.found;
+}
+
 void amqp_delivery_settle(struct amqp_delivery *d)
 {
     struct amqp_session *s = d->link->session;

@@ -10,9 +10,17 @@
 #include <string.h>
 #include <trunkline/base/alloc.h>
 
-/* A session window without a limit of frames: the most that its arithmetic has room for (AMQP 1.0 part 2.5.6, Session
- * Flow Control). */
-#define WINDOW_UNLIMITED INT32_MAX
+/* Without maxSessionFrames: octets of large messages that a session may have on their way through the router, so that
+ * memory stays bounded when their receivers stop. At least so many frames, lest small frames wait for the window. */
+#define WINDOW_OCTETS (16 * 1024 * 1024)
+#define WINDOW_FRAMES_MIN 64
+#define WINDOW_FRAMES_MAX 4096
+
+static int64_t default_window(uint32_t max_frame_size)
+{
+    int64_t frames = WINDOW_OCTETS / max_frame_size;
+    return frames < WINDOW_FRAMES_MIN ? WINDOW_FRAMES_MIN : frames > WINDOW_FRAMES_MAX ? WINDOW_FRAMES_MAX : frames;
+}
 
 static char *copy_or_null(const char *text)
 {
@@ -108,7 +116,7 @@ static void common_to_both(struct connection_settings *s, struct attrs *a) ON_CO
     s->link_capacity = (uint32_t)attrs_int(a, "linkCapacity", 1, INT32_MAX);
     s->max_frame_size = (uint32_t)attrs_int(a, "maxFrameSize", 512, INT32_MAX);
     s->max_sessions = (uint32_t)attrs_int(a, "maxSessions", 1, 32768);
-    s->session_window = (uint32_t)attrs_int_or(a, "maxSessionFrames", 1, INT32_MAX, WINDOW_UNLIMITED);
+    s->session_window = (uint32_t)attrs_int_or(a, "maxSessionFrames", 1, INT32_MAX, default_window(s->max_frame_size));
     s->idle_timeout_ms = milliseconds(attrs_int(a, "idleTimeoutSeconds", 0, INT32_MAX));
     s->sasl_mechanisms = copy_or_null(attrs_text_or_null(a, "saslMechanisms"));
     properties_add(s, a);

@@ -244,12 +244,10 @@ static void on_disposition(struct amqp_delivery *d, const struct amqp_state *sta
     outgoing_disposition(link_of(d->link), d, state, settled);
 }
 
-/* The sender does not wait for the outcome: what it will be is not told, and the credit comes back with it all the
- * same. */
 static void on_peer_settled(struct amqp_delivery *d, const struct amqp_state *state)
 {
-    (void)d;
     (void)state;
+    incoming_peer_settled(link_of(d->link), d);
 }
 
 static void on_lost(struct amqp_delivery *d)

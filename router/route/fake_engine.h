@@ -112,6 +112,14 @@ void amqp_link_drained(struct amqp_link *lk)
     say("%s: drained; ", name_of(lk));
 }
 
+struct amqp_delivery *amqp_link_find(struct amqp_link *lk, const uint64_t token[2])
+{
+    for (uint32_t i = 0; i < unsettled_out_count; i++)
+        if (unsettled_out[i].link == lk && memcmp(unsettled_out[i].token, token, sizeof unsettled_out[i].token) == 0)
+            return &unsettled_out[i];
+    return NULL;
+}
+
 void amqp_delivery_settle(struct amqp_delivery *d)
 {
     say("%s: settle #%u; ", name_of(d->link), d->id);
@@ -329,6 +337,7 @@ static void comes(struct link *l, const char *text, bool settled, bool first, bo
             unsettled_in[t.id % UNSETTLED_MAX] =
                 (struct amqp_delivery){.id = t.id, .link = &l->amqp, .started = (uint32_t)fake_now};
     }
+    t.delivery = amqp_link_delivery(&l->amqp, t.id);
     incoming_transfer(l, &t);
 }
 

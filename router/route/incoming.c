@@ -263,6 +263,22 @@ static struct frame frame_of(struct link *l, const struct amqp_transfer *t, cons
     };
 }
 
+/* With an unsettled delivery that went to one link, the engine keeps which link that is. */
+static void remember_destination(struct amqp_delivery *d, struct link_token to)
+{
+    struct origin o = {.link = to, .flags = 1};
+    origin_to_words(&o, d->token);
+}
+
+void incoming_peer_settled(struct link *l, const struct amqp_delivery *d)
+{
+    struct origin to = origin_from_words(d->token);
+    if (d->tracked || !to.flags)
+        return;
+    struct frame f = {.origin = {.link = l->token, .delivery_id = d->id}, .settles = true};
+    here_deliver(to.link, &f);
+}
+
 /* Frames of a message in several frames are held back from the session window until they have left. */
 static bool hold(struct link *l, const struct amqp_transfer *t)
 {
@@ -274,6 +290,8 @@ static bool hold(struct link *l, const struct amqp_transfer *t)
 
 static void forward_one(struct link *l, const struct amqp_transfer *t, struct frame *f, const struct destination *to)
 {
+    if (t->delivery)
+        remember_destination(t->delivery, to->link);
     l->in.to = to->link;
     l->in.way = t->more ? INCOMING_FORWARD : INCOMING_IDLE;
     f->held = hold(l, t);

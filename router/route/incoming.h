@@ -20,6 +20,8 @@ void incoming_start(struct link *l);
 void incoming_transfer(struct link *l, struct amqp_transfer *t);
 /* What became of deliveries of l. */
 void incoming_answer(struct link *l, const struct answer *a);
+/* The sender does not wait for the outcome of d: whoever has it hears so. */
+void incoming_peer_settled(struct link *l, const struct amqp_delivery *d);
 /* Its address has a destination again. */
 void incoming_reachable(struct link *l);
 void incoming_gone(struct link *l);

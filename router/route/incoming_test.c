@@ -194,6 +194,26 @@ static void test_incoming_closest_takes_turns_and_passes_over_full_ones(void **s
     assert_int_equal(rx[1]->out.queued, 5);
 }
 
+static void test_incoming_settled_by_its_sender_is_settled_for_the_receiver(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 1;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "sent", false, true, false, false);
+    comes(tx, "waits", false, true, false, false);
+    said[0] = 0;
+    incoming_peer_settled(tx, &unsettled_in[0]);
+    assert_said("rx: settle #0; tx: credit +1; ");
+    incoming_peer_settled(tx, &unsettled_in[1]);
+    assert_said("");
+    rx->amqp.credit = 1;
+    outgoing_sendable(rx);
+    assert_non_null(strstr(said, "settled; tx: credit +1; "));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -209,6 +229,7 @@ int main(void)
         TEST(test_incoming_abort_half_way_aborts_where_it_went),
         TEST(test_incoming_link_gone_half_way_aborts_where_it_went),
         TEST(test_incoming_garbage_is_rejected),
+        TEST(test_incoming_settled_by_its_sender_is_settled_for_the_receiver),
         TEST(test_incoming_anonymous_without_address_is_rejected),
         TEST(test_incoming_streams_hold_frames_until_they_have_left),
         TEST(test_incoming_closest_takes_turns_and_passes_over_full_ones),

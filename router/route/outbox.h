@@ -20,6 +20,7 @@ struct frame {
     struct origin origin;
     uint32_t message_format;
     bool first, more, settled, aborted;
+    bool settles;            /* no payload: the sender has settled the delivery that it sent unsettled */
     bool annotated;          /* the message has annotations of routers: strip them towards a client */
     bool held;               /* the origin waits to hear that its bytes have left */
     struct amqp_state state; /* of the sender, usually none */

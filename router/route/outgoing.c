@@ -283,6 +283,34 @@ static void not_deliverable(struct link *l, const struct origin *o, bool settled
     here_answer(o, frames, true, settled ? &state_none : &state_released);
 }
 
+/* The sender has settled what it sent unsettled: nobody waits for an outcome any more. What is partly sent keeps its
+ * course. */
+static void settle_for_sender(struct link *l, const struct origin *o)
+{
+    struct origin settled = *o;
+    settled.flags |= ORIGIN_SETTLED;
+    list_for_each(n, &l->out.queue)
+    {
+        struct message *m = list_entry(n, struct message, node);
+        if (!origin_equal(&m->origin, o))
+            continue;
+        if (!m->started) {
+            m->settled = true;
+            m->origin = settled;
+        }
+        return;
+    }
+    uint64_t token[2];
+    origin_to_words(o, token);
+    struct amqp_delivery *d = amqp_link_find(&l->amqp, token);
+    if (!d)
+        return;
+    amqp_delivery_settle(d);
+    no_longer_unsettled(l);
+    load_done(l);
+    here_answer(&settled, 0, true, &state_none);
+}
+
 /* Towards a client the annotations of routers are removed, when its listener says so. Result: f, or *copy with new
  * payload, whose buffer the caller gives up. */
 static const struct frame *strip_annotations(struct link *l, const struct frame *f, struct frame *copy)
@@ -314,8 +342,13 @@ static void deliver_elsewhere(struct link *l, const struct frame *f)
 
 void outgoing_deliver(struct link *l, const struct frame *f)
 {
-    if (l->gone) {
+    if (l->gone && !f->settles) {
         deliver_elsewhere(l, f);
+        return;
+    }
+    if (f->settles) {
+        if (!l->gone)
+            settle_for_sender(l, &f->origin);
         return;
     }
     if (!f->first) {
