@@ -208,6 +208,20 @@ class Wire:
         granted = next((got for got in reversed(self.seen) if grants(got)), None)
         return (granted or self.expect(FLOW, grants)).fields["link_credit"]
 
+    def window_end(self, channel=0):
+        """The transfer-id up to which the peer takes frames, by what was read of it so far; ours begin with 0."""
+        told = next(got for got in reversed(self.seen) if got.channel == channel and got.code in (BEGIN, FLOW))
+        first = told.fields.get("next_incoming_id") if told.code == FLOW else 0
+        return int(first or 0) + int(told.fields["incoming_window"])
+
+    def wait_window(self, sent, limit=10.0):
+        """Wait until the session window lets at least one frame follow the `sent` first ones; return how many."""
+        end = time.monotonic() + seconds(limit)
+        while self.window_end() <= sent:
+            if self._read_until(end) is None:
+                raise Ended("the peer ended the connection; frames seen: %s" % self.story())
+        return self.window_end() - sent
+
     # -- reading
 
     def _fill(self, end):
