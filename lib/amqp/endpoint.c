@@ -12,13 +12,15 @@
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
 
+#include "frames.h"
+
 #define MECHANISMS_SIZE 64
 #define CHANNEL_MAX 32767 /* Proton's own bound */
 
 struct amqp_endpoint {
     pn_connection_driver_t driver;
     enum endpoint_state state;
-    bool server, speaks_sasl;
+    bool server, speaks_sasl, requires_auth;
     enum phase { EXPECT_HEADER, IN_SASL, IN_AMQP } phase;
     amqp_check_password_fn *check_password;
     char *external_id;
@@ -305,6 +307,12 @@ static void describe(pn_connection_t *c, const struct amqp_conn_conf *conf)
     put_properties(pn_connection_properties(c), conf->properties, conf->property_count);
 }
 
+/* Proton has seen to it before; that nobody gets in unasked is worth a second look. */
+static bool may_open(const struct amqp_endpoint *ep)
+{
+    return !ep->requires_auth || pn_transport_is_authenticated(ep->driver.transport);
+}
+
 /* Look at what the last step has brought about. */
 static void take_events(struct amqp_endpoint *ep)
 {
@@ -312,7 +320,7 @@ static void take_events(struct amqp_endpoint *ep)
         switch (pn_event_type(e)) {
         case PN_CONNECTION_REMOTE_OPEN:
             if (ep->state == ENDPOINT_START)
-                ep->state = ENDPOINT_OPENED;
+                ep->state = may_open(ep) ? ENDPOINT_OPENED : ENDPOINT_FAILED;
             break;
         case PN_CONNECTION_REMOTE_CLOSE:
             if (ep->state != ENDPOINT_FAILED)
@@ -342,7 +350,8 @@ struct amqp_endpoint *endpoint_new(const struct amqp_conn_conf *conf)
     if (conf->server)
         pn_transport_set_server(t);
     setup_sasl(ep, conf);
-    pn_transport_require_auth(t, conf->server && conf->require_auth);
+    ep->requires_auth = conf->server && conf->require_auth;
+    pn_transport_require_auth(t, ep->requires_auth);
     pn_transport_set_max_frame(t, conf->max_frame_size);
     pn_transport_set_channel_max(t, conf->channel_max < CHANNEL_MAX ? conf->channel_max : CHANNEL_MAX);
     /* Proton announces half of it (AMQP 1.0 part 2.4.5, Idle Time Out Of A Connection). */
@@ -396,8 +405,39 @@ static bool begins_tls(const uint8_t *octets, size_t n)
     return (n >= 2 && octets[0] == 0x16 && octets[1] == 3) || (n >= 5 && memcmp(octets, "AMQP\2", 5) == 0);
 }
 
+/* Proton goes by the performative alone: to an Open inside the SASL layer, or to an outcome that a client sends, it
+ * would answer as if the peer had authenticated. So each layer and side gets the frames that are its own (AMQP 1.0
+ * part 5.3.1, SASL Frames). */
+static bool is_in_place(const struct amqp_endpoint *ep, const uint8_t *frame, size_t n)
+{
+    size_t offset = n < AMQP_FRAME_HEAD ? 0 : frame[4] * 4u;
+    if (offset < AMQP_FRAME_HEAD || offset > n)
+        return false;
+    if (ep->phase == IN_AMQP && offset == n)
+        return frame[5] == FRAME_TYPE_AMQP; /* a heartbeat */
+    struct amqp_reader body = amqp_reader(frame + offset, n - offset);
+    uint64_t performative;
+    if (amqp_read_descriptor(&body, &performative) != OK)
+        return false;
+    switch (performative) {
+    case AMQP_DESC_SASL_INIT:
+    case AMQP_DESC_SASL_RESPONSE:
+        return ep->phase == IN_SASL && frame[5] == FRAME_TYPE_SASL && ep->server;
+    case AMQP_DESC_SASL_MECHANISMS:
+    case AMQP_DESC_SASL_CHALLENGE:
+    case AMQP_DESC_SASL_OUTCOME:
+        return ep->phase == IN_SASL && frame[5] == FRAME_TYPE_SASL && !ep->server;
+    default:
+        return ep->phase == IN_AMQP && frame[5] == FRAME_TYPE_AMQP;
+    }
+}
+
 void endpoint_input(struct amqp_endpoint *ep, const uint8_t *octets, size_t n)
 {
+    if (ep->phase != EXPECT_HEADER && !is_in_place(ep, octets, n)) {
+        endpoint_fail(ep, "amqp:connection:framing-error", "a frame out of its place while the connection is opened");
+        return;
+    }
     uint8_t protocol = n > 4 ? octets[4] : 0;
     if (ep->phase == EXPECT_HEADER && begins_tls(octets, n)) {
         endpoint_fail(ep, "amqp:connection:framing-error", "TLS was begun where it is not spoken");

@@ -63,11 +63,70 @@ static void test_link_detach_amid_a_delivery_tells_it_lost(void **state)
     wire_close(&w);
 }
 
+/* ---- SASL out of order ---- */
+
+#define SASL_HEADER "AMQP\3\1\0\0"
+#define AMQP_HEADER "AMQP\0\1\0\0"
+#define OPEN_OF_TYPE(type) "\0\0\0\x11\2" type "\0\0\0\x53\x10\xc0\4\1\xa1\1x"
+#define PLAIN_WRONG "\0\0\0\x1b\2\1\0\0\0\x53\x41\xc0\x0e\2\xa3\5PLAIN\xa0\4\0u\0w"
+#define ANONYMOUS                                                                                                      \
+    "\0\0\0\x1a\2\1\0\0\0\x53\x41\xc0\x0d\2\xa3\x09"                                                                   \
+    "ANONYMOUS\x40"
+
+#define OUTCOME_OK "\0\0\0\x10\2\1\0\0\0\x53\x44\xc0\3\1\x50\0"
+
+static bool no_password(const char *user, const char *password)
+{
+    (void)user;
+    (void)password;
+    return false;
+}
+
+/* What a server that requires PLAIN, or takes anybody, makes of these octets. */
+static void assert_not_opened(bool anybody, const char *octets, size_t n)
+{
+    struct amqp_conn_conf conf = test_conf(true);
+    conf.require_auth = true;
+    conf.check_password = no_password;
+    conf.sasl_mechanisms = anybody ? "ANONYMOUS" : "PLAIN";
+    struct owner *o = owner_new("server", &conf);
+    uint8_t out[1024];
+    owner_feed(o, octets, n);
+    while (owner_take(o, out, sizeof out))
+        ;
+    assert_int_equal(o->opened, 0);
+    assert_int_equal(o->closed, 1);
+    owner_free(&o);
+}
+#define NOT_OPENED(anybody, octets) assert_not_opened(anybody, octets, sizeof octets - 1)
+
+static void test_conn_open_before_authentication_is_never_told(void **state)
+{
+    (void)state;
+    NOT_OPENED(false, SASL_HEADER OPEN_OF_TYPE("\0"));
+    NOT_OPENED(false, SASL_HEADER OPEN_OF_TYPE("\1"));
+    NOT_OPENED(false, SASL_HEADER PLAIN_WRONG OPEN_OF_TYPE("\0"));
+    NOT_OPENED(false, SASL_HEADER PLAIN_WRONG AMQP_HEADER OPEN_OF_TYPE("\0"));
+    NOT_OPENED(false, SASL_HEADER ANONYMOUS AMQP_HEADER OPEN_OF_TYPE("\0"));
+    NOT_OPENED(false, SASL_HEADER OUTCOME_OK AMQP_HEADER OPEN_OF_TYPE("\0"));
+    NOT_OPENED(false, AMQP_HEADER OPEN_OF_TYPE("\0"));
+}
+
+static void test_conn_sasl_frames_behind_the_sasl_layer_are_refused(void **state)
+{
+    (void)state;
+    /* Proton takes each for a new beginning, and keeps no track of the memory of the last. */
+    NOT_OPENED(true, SASL_HEADER ANONYMOUS AMQP_HEADER ANONYMOUS);
+    NOT_OPENED(true, SASL_HEADER ANONYMOUS AMQP_HEADER OPEN_OF_TYPE("\1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_link_settle_many_ranges_out_of_order_in_one_turn_says_each),
         cmocka_unit_test(test_link_detach_amid_a_delivery_tells_it_lost),
+        cmocka_unit_test(test_conn_open_before_authentication_is_never_told),
+        cmocka_unit_test(test_conn_sasl_frames_behind_the_sasl_layer_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
