@@ -126,6 +126,8 @@ struct receiver {
     pn_message_t *reply_message;
 
     int64_t started, last_moved; /* last_moved 0: just now */
+    int64_t last_message;        /* the end of what rates are measured over; silence after it is no work */
+    uint64_t received_before;    /* this turn */
     uint64_t received, presettled, settled, aborted, bad, replies, replies_refused, requests_without_address, surplus;
     uint64_t bytes, unstamped, from_future, unnumbered;
     struct histogram latency;
@@ -806,7 +808,7 @@ static void describe(const struct receiver *r, struct report *out, struct report
                            .count_count = n,
                            .messages = r->received,
                            .bytes = r->bytes,
-                           .elapsed = r->started ? tool_mono_us() - r->started : 0,
+                           .elapsed = r->last_message > r->started ? r->last_message - r->started : 0,
                            .latency_name = "message",
                            .latency = &r->latency};
 }
@@ -899,6 +901,9 @@ static void on_turn(struct conn *c)
 {
     struct receiver *r = receiver_of(c);
     int64_t now = tool_mono_us();
+    if (r->received > r->received_before)
+        r->last_message = now;
+    r->received_before = r->received;
     flush_outputs(r);
     if (!r->session || !is_attached(r)) {
         check_attach(r, now);

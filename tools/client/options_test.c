@@ -11,7 +11,7 @@
 
 struct parsed {
     struct options o;
-    bool has_error;
+    char *argv[20]; /* what the options borrow */
 };
 
 static error_t parse_top(int key, char *text, struct argp_state *state)
@@ -32,15 +32,19 @@ static void parse(struct parsed *p, const char *const *words)
 {
     static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {.parser = parse_top, .children = children};
-    char *argv[20] = {(char[]){"test"}};
+    *p = (struct parsed){.argv = {tool_dup("test")}};
     int argc = 1;
-    while (words[argc - 1]) {
-        argv[argc] = tool_dup(words[argc - 1]);
-        argc++;
-    }
+    for (; words[argc - 1]; argc++)
+        p->argv[argc] = tool_dup(words[argc - 1]);
     options_init(&p->o);
-    assert_int_equal(argp_parse(&argp, argc, argv, ARGP_NO_EXIT, NULL, p), 0);
-    /* Option texts are borrowed from argv, which the tests read before it goes: keep it until the process ends. */
+    assert_int_equal(argp_parse(&argp, argc, p->argv, ARGP_NO_EXIT, NULL, p), 0);
+}
+
+static void parsed_fini(struct parsed *p)
+{
+    options_fini(&p->o);
+    for (int i = 0; i < 20; i++)
+        free(p->argv[i]);
 }
 
 #define PARSE(p, ...) parse(p, (const char *const[]){__VA_ARGS__, NULL})
@@ -56,7 +60,7 @@ static void test_options_operand_names_the_host(void **state)
     assert_string_equal(p.o.addresses[0], "a");
     assert_string_equal(p.o.addresses[1], "b/c");
     assert_string_equal(p.o.addresses[2], "d");
-    options_fini(&p.o);
+    parsed_fini(&p);
 }
 
 static void test_options_with_bus_addresses_stay_as_they_are(void **state)
@@ -68,7 +72,7 @@ static void test_options_with_bus_addresses_stay_as_they_are(void **state)
     assert_true(p.o.conn.urls[1].tls);
     assert_string_equal(p.o.addresses[0], "h:5673/a");
     assert_string_equal(p.o.addresses[1], "amqp://x/y");
-    options_fini(&p.o);
+    parsed_fini(&p);
 }
 
 static void test_options_defaults_and_address_from_bus(void **state)
@@ -78,14 +82,14 @@ static void test_options_defaults_and_address_from_bus(void **state)
     PARSE(&p, "-b", "amqp://h/q");
     assert_int_equal(p.o.address_count, 1);
     assert_string_equal(p.o.addresses[0], "q");
-    options_fini(&p.o);
+    parsed_fini(&p);
     PARSE(&p, "q");
     assert_string_equal(p.o.conn.urls[0].host, "127.0.0.1");
     assert_false(p.o.conn.urls[0].tls);
-    options_fini(&p.o);
+    parsed_fini(&p);
     PARSE(&p, "q", "--ssl-trustfile", "ca.pem");
     assert_true(p.o.conn.urls[0].tls);
-    options_fini(&p.o);
+    parsed_fini(&p);
 }
 
 static void test_options_reconnect_interval_sets_both_bounds(void **state)
@@ -97,10 +101,10 @@ static void test_options_reconnect_interval_sets_both_bounds(void **state)
     assert_int_equal(p.o.conn.backoff_min, 500000);
     assert_int_equal(p.o.conn.backoff_max, 4000000);
     assert_int_equal(p.o.conn.reconnect_limit, 3);
-    options_fini(&p.o);
+    parsed_fini(&p);
     PARSE(&p, "q", "--reconnect-interval=60");
     assert_int_equal(p.o.conn.backoff_max, 60000000);
-    options_fini(&p.o);
+    parsed_fini(&p);
 }
 
 static void test_options_links_and_capabilities_reach_the_link(void **state)
@@ -129,7 +133,7 @@ static void test_options_links_and_capabilities_reach_the_link(void **state)
     assert_string_equal(name, "c.s.0");
     free(name);
     pn_connection_free(pn);
-    options_fini(&p.o);
+    parsed_fini(&p);
 }
 
 int main(void)
