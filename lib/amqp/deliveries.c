@@ -111,6 +111,8 @@ struct amqp_delivery *deliveries_add(struct deliveries *m, uint32_t id)
 
 struct amqp_delivery *deliveries_get(const struct deliveries *m, uint32_t id)
 {
+    if (m->count == 0)
+        return NULL;
     struct delivery_page *p = page_of(m, id / DELIVERIES_PAGE);
     return p && (p->used >> id % DELIVERIES_PAGE & 1) ? &p->at[id % DELIVERIES_PAGE] : NULL;
 }

@@ -106,6 +106,18 @@ struct head {
     uint8_t tag_len;
 };
 
+/* Most tags are ours, of eight octets; of a length that is only known at run time, gcc would make a slow string instruction. */
+static inline uint8_t *put_tag(uint8_t *p, const struct head *h)
+{
+    if (h->tag_len == 8) {
+        memcpy(p, h->tag, 8);
+        return p + 8;
+    }
+    for (unsigned i = 0; i < h->tag_len; i++)
+        p[i] = h->tag[i];
+    return p + h->tag_len;
+}
+
 /* Write a head whose list is shorter than 256 octets, with `more` unset; set_more() turns it on. Result: its length. */
 static size_t write_head(struct amqp_link *lk, uint8_t *at, const struct head *h, uint8_t **more)
 {
@@ -120,8 +132,7 @@ static size_t write_head(struct amqp_link *lk, uint8_t *at, const struct head *h
     if (h->first) {
         *p++ = AMQP_CODE_VBIN8;
         *p++ = h->tag_len;
-        memcpy(p, h->tag, h->tag_len);
-        p = put_uint(p + h->tag_len, h->m->message_format);
+        p = put_uint(put_tag(p, h), h->m->message_format);
     } else {
         *p++ = AMQP_CODE_NULL;
         *p++ = AMQP_CODE_NULL;
@@ -213,21 +224,20 @@ static void share_payload(struct outq *q, struct cursor *c, size_t n)
     }
 }
 
-static size_t head_of(struct amqp_link *lk, uint8_t *at, size_t room, const struct head *h, uint8_t **more)
+/* The head of a first frame whose state has fields. */
+static __attribute__((noinline)) size_t write_large_head(struct amqp_link *lk, uint8_t *at, size_t room,
+                                                         const struct head *h, uint8_t **more)
 {
-    if (h->first && h->m->state && h->m->state->raw.len) {
-        size_t n = write_head_with_fields(lk, at, room, h, more);
-        if (n && n < lk->conn->priv->peer.max_frame_size)
-            return n;
-        /* The state's fields do not fit the peer's frames. */
-        struct amqp_state bare = {.code = h->m->state->code};
-        struct amqp_send m = *h->m;
-        struct head smaller = *h;
-        m.state = &bare;
-        smaller.m = &m;
-        return write_head(lk, at, &smaller, more);
-    }
-    return write_head(lk, at, h, more);
+    size_t n = write_head_with_fields(lk, at, room, h, more);
+    if (n && n < lk->conn->priv->peer.max_frame_size)
+        return n;
+    /* They do not fit the peer's frames. */
+    struct amqp_state bare = {.code = h->m->state->code};
+    struct amqp_send m = *h->m;
+    struct head smaller = *h;
+    m.state = &bare;
+    smaller.m = &m;
+    return write_head(lk, at, &smaller, more);
 }
 
 /* Queue one frame with as much of the payload as it can hold. Result: octets of payload in it. */
@@ -236,10 +246,10 @@ static size_t send_frame(struct amqp_link *lk, const struct head *h, struct curs
 {
     struct amqp_conn *c = lk->conn;
     struct outq *q = &c->priv->out;
-    size_t head_room = HEAD_MAX + (h->first && h->m->state ? h->m->state->raw.len : 0);
+    size_t fields = h->first && h->m->state ? h->m->state->raw.len : 0, head_room = HEAD_MAX + fields;
     bool copy = left < SHARE_MIN;
     uint8_t *at = outq_room(q, head_room + (copy ? left : 0)), *more;
-    size_t head = head_of(lk, at, head_room, h, &more);
+    size_t head = fields ? write_large_head(lk, at, head_room, h, &more) : write_head(lk, at, h, &more);
     size_t n = left <= c->priv->peer.max_frame_size - head ? left : c->priv->peer.max_frame_size - head;
     if (n < left || more_follows)
         *more = AMQP_CODE_TRUE;
