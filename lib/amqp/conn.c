@@ -155,7 +155,8 @@ bool amqp_conn_is_closed(const struct amqp_conn *c)
 
 bool amqp_conn_is_finished(const struct amqp_conn *c)
 {
-    return c->priv->state == CONN_CLOSED && c->priv->out.pending == 0;
+    const struct amqp_conn_priv *p = c->priv;
+    return p->state == CONN_CLOSED && (p->out.pending == 0 || c->now >= p->close_due);
 }
 
 /* ---- the end ---- */
@@ -173,8 +174,11 @@ static void enter_state(struct amqp_conn *c, enum conn_state s)
 {
     ASSERT(s > c->priv->state);
     c->priv->state = (uint8_t)s;
-    if (s >= CONN_CLOSING)
-        c->priv->end_sessions = true;
+    if (s < CONN_CLOSING)
+        return;
+    c->priv->end_sessions = true;
+    if (c->priv->close_due == 0)
+        c->priv->close_due = c->now + CLOSE_WAIT_MS;
 }
 
 static void pump_endpoint(struct amqp_conn *c)
@@ -543,6 +547,8 @@ size_t amqp_conn_input(struct amqp_conn *c, struct buffer *buf, const uint8_t *d
         }
         take(c, data + done, size);
         done += size;
+        if (p->out.pending > p->output_limit + ANSWERS_MAX)
+            amqp_conn_fail(c, "amqp:resource-limit-exceeded", "too many answers wait to be read");
         if (p->end_sessions || !list_is_empty(&p->ended) || !list_is_empty(&p->finished) || !list_is_empty(&p->ready))
             amqp_conn_run_deferred(c);
     }
@@ -564,8 +570,8 @@ mono_ms amqp_conn_next_deadline(const struct amqp_conn *c)
 {
     const struct amqp_conn_priv *p = c->priv;
     mono_ms due = MONO_MS_NEVER;
-    if (p->state == CONN_CLOSED)
-        return due;
+    if (p->state >= CONN_CLOSING)
+        return p->state == CONN_CLOSED && p->out.pending == 0 ? due : p->close_due;
     if (p->idle_timeout_ms)
         due = p->last_input + p->idle_timeout_ms;
     if (p->state == CONN_OPEN && p->peer.idle_timeout_ms) {
@@ -582,7 +588,10 @@ void amqp_conn_tick(struct amqp_conn *c, mono_ms now)
     c->now = now;
     if (p->state == CONN_CLOSED)
         return;
-    if (p->idle_timeout_ms && now - p->last_input >= p->idle_timeout_ms) {
+    if (p->state == CONN_CLOSING) {
+        if (now >= p->close_due)
+            enter_state(c, CONN_CLOSED);
+    } else if (p->idle_timeout_ms && now - p->last_input >= p->idle_timeout_ms) {
         amqp_conn_fail(c, "amqp:resource-limit-exceeded", "local-idle-timeout expired");
     } else if (p->state == CONN_OPEN && p->peer.idle_timeout_ms && now - p->last_output >= heartbeat_interval(p)) {
         /* What waits to be written will do as a heartbeat when it leaves. */

@@ -16,6 +16,10 @@
 #include "outq.h"
 
 #define OUTPUT_LIMIT_DEFAULT (256 * 1024)
+/* Answers that may wait beyond the limit on output for a peer that asks and does not read. */
+#define ANSWERS_MAX (8 * 1024 * 1024)
+/* How long a connection that has said Close waits for the peer's, and for its own last octets to leave. */
+#define CLOSE_WAIT_MS 5000
 #define SERIAL_BEFORE(a, b) ((int32_t)((a) - (b)) < 0)
 
 /* Numbers given to things: the lowest on a fresh table, then what was freed last. */
@@ -50,6 +54,7 @@ enum session_flags {
     SESSION_ENDED_LOCAL = 4,
     SESSION_ENDED_REMOTE = 8,
     SESSION_FLOW_DUE = 16,
+    SESSION_OURS = 32, /* the owner has a pointer to it */
 };
 
 struct amqp_session {
@@ -137,6 +142,7 @@ struct amqp_conn_priv {
     uint32_t links, refused;
     struct buffer *input; /* of the current amqp_conn_input() */
     mono_ms last_input, last_output;
+    mono_ms close_due; /* in closing and closed: when waiting ends */
     struct amqp_conn_peer peer;
     void *peer_block;
 };

@@ -1,5 +1,7 @@
 #include "conn_test_owner.h"
 
+#include <trunkline/base/log.h>
+
 #include "raw_peer.h"
 
 struct pair {
@@ -38,6 +40,11 @@ static void pair_free(struct pair *p)
 {
     owner_free(&p->client);
     owner_free(&p->server);
+}
+
+static bool check(const char *user, const char *password)
+{
+    return strcmp(user, "eve") == 0 && strcmp(password, "secret") == 0;
 }
 
 static void test_conn_messages_both_settlements_arrive(void **state)
@@ -426,7 +433,7 @@ static void test_conn_idle_timeouts_both_ways(void **state)
     amqp_conn_tick(&p.client->c, 19000);
     assert_int_equal(p.client->closed, 1);
     assert_string_equal(p.client->error, "amqp:resource-limit-exceeded: local-idle-timeout expired");
-    assert_int_equal(amqp_conn_next_deadline(&p.client->c), MONO_MS_NEVER);
+    assert_int_equal(amqp_conn_next_deadline(&p.client->c), 19000 + 5000);
     assert_true(amqp_conn_pending(&p.client->c) > 8);
     pair_free(&p);
 }
@@ -453,6 +460,8 @@ static void test_conn_session_end_loses_its_links_only(void **state)
     wire_run(p.client, p.server, 0);
     assert_int_equal(lost->gone, 1);
     assert_int_equal(p.client->lost, 4);
+    assert_int_equal(p.client->sessions_gone, 1);
+    assert_int_equal(p.server->sessions_gone, 0); /* it began none */
     p.client->to_send = 2;
     link_pump(p.out);
     wire_run(p.client, p.server, 0);
@@ -496,12 +505,97 @@ static void test_conn_configuration_without_sense_is_refused(void **state)
     assert_int_equal(amqp_conn_init(&c, &conf, &test_handler), ERR_INVALID);
 }
 
-/* ---- SASL ---- */
-
-static bool check(const char *user, const char *password)
+static void test_conn_peer_that_asks_and_does_not_read_is_closed(void **state)
 {
-    return strcmp(user, "eve") == 0 && strcmp(password, "secret") == 0;
+    (void)state;
+    struct raw *r = raw_new(test_conf(true), 16384, 100);
+    struct amqp_flow_fields f = {0};
+    AMQP_SET(&f, incoming_window, 5);
+    AMQP_SET(&f, next_outgoing_id, 0);
+    AMQP_SET(&f, outgoing_window, 5);
+    AMQP_SET(&f, handle, 3);
+    AMQP_SET(&f, link_credit, 1);
+    AMQP_SET(&f, echo, true);
+    raw_attach(r, 3, true);
+    uint8_t frames[60000];
+    struct amqp_writer w = amqp_writer(frames, sizeof frames);
+    while (w.len < sizeof frames - 100) {
+        size_t mark = amqp_write_frame_begin(&w, 0, 0);
+        amqp_write_flow(&w, &f);
+        amqp_write_frame_end(&w, mark, 0);
+    }
+    for (int i = 0; i < 1000 && !r->o->closed; i++)
+        owner_feed(r->o, frames, w.len);
+    assert_int_equal(r->o->closed, 1);
+    assert_true(amqp_conn_pending(&r->o->c) < 10 << 20);
+    assert_non_null(strstr(r->o->error, "amqp:resource-limit-exceeded"));
+    /* Nor is it waited for. */
+    assert_false(amqp_conn_is_finished(&r->o->c));
+    mono_ms due = amqp_conn_next_deadline(&r->o->c);
+    assert_true(due > r->o->c.now && due <= r->o->c.now + 10000);
+    amqp_conn_tick(&r->o->c, due);
+    assert_true(amqp_conn_is_finished(&r->o->c));
+    raw_free(r);
 }
+
+static void test_conn_close_that_is_not_answered_ends_in_time(void **state)
+{
+    (void)state;
+    struct raw *r = raw_new(test_conf(true), 16384, 100);
+    amqp_conn_close(&r->o->c, NULL);
+    raw_expect(r, AMQP_DESC_CLOSE);
+    mono_ms due = amqp_conn_next_deadline(&r->o->c);
+    owner_feed(r->o, "\0\0\0\x08\2\0\0\0", 8);
+    amqp_conn_tick(&r->o->c, due - 1);
+    assert_int_equal(r->o->closed, 0);
+    amqp_conn_tick(&r->o->c, due);
+    assert_int_equal(r->o->closed, 1);
+    assert_string_equal(r->o->error, "");
+    assert_true(amqp_conn_is_finished(&r->o->c));
+    raw_free(r);
+}
+
+struct lines {
+    uint32_t count, transfers, sasl;
+};
+
+static void count_line(const struct log_entry *e, void *arg)
+{
+    struct lines *l = arg;
+    l->count++;
+    l->transfers += strstr(e->text, "[C77]") && strstr(e->text, "@transfer");
+    l->sasl += strstr(e->text, "@sasl") != NULL;
+    assert_null(strstr(e->text, "secret"));
+}
+
+static void test_conn_trace_has_a_line_for_each_frame_and_no_password(void **state)
+{
+    (void)state;
+    log_init();
+    struct log_setting setting = {
+        .mask = UINT32_MAX, .include_timestamp = -1, .include_source = -1, .output_file = "/dev/null"};
+    assert_int_equal(log_configure(LOG_PROTOCOL, &setting), OK);
+    struct amqp_conn_conf client = test_conf(false), server = test_conf(true);
+    server.check_password = check;
+    client.user = "eve";
+    client.password = "secret";
+    struct pair p = {.client = owner_new("client", &client), .server = owner_new("server", &server)};
+    p.server->c.trace = true;
+    p.server->c.id = 77;
+    p.server->credit = 10;
+    wire_run(p.client, p.server, 0);
+    p.client->to_send = 5;
+    pair_attach(&p, true, 0);
+    struct lines l = {0};
+    log_recent(0, count_line, &l);
+    assert_int_equal(l.transfers, 5);
+    assert_true(l.sasl >= 2);
+    assert_true(l.count >= 5 + 2 + 2 + 2 + 2);
+    pair_free(&p);
+    log_fini();
+}
+
+/* ---- SASL ---- */
 
 static void sasl_pair(struct pair *p, struct amqp_conn_conf client, struct amqp_conn_conf server)
 {
@@ -612,6 +706,9 @@ int main(void)
         cmocka_unit_test(test_conn_session_end_loses_its_links_only),
         cmocka_unit_test(test_conn_close_with_an_error_is_told_to_the_other),
         cmocka_unit_test(test_conn_configuration_without_sense_is_refused),
+        cmocka_unit_test(test_conn_peer_that_asks_and_does_not_read_is_closed),
+        cmocka_unit_test(test_conn_close_that_is_not_answered_ends_in_time),
+        cmocka_unit_test(test_conn_trace_has_a_line_for_each_frame_and_no_password),
         cmocka_unit_test(test_conn_sasl_plain_checks_the_password),
         cmocka_unit_test(test_conn_sasl_external_takes_the_transports_identity),
         cmocka_unit_test(test_conn_sasl_only_configured_mechanisms_are_offered),

@@ -40,7 +40,7 @@ struct owner {
     struct amqp_conn c;
     const char *name;
     struct test_link *links; /* newest first, also those that are gone */
-    uint32_t opened, closed, dispositions, settled, peer_settled, lost;
+    uint32_t opened, closed, dispositions, settled, peer_settled, lost, sessions_gone;
     enum amqp_state_code last_state;
     struct amqp_delivery last_delivery;
     bool closed_by_peer;

@@ -187,6 +187,12 @@ static void on_lost(struct amqp_delivery *d)
     t->owner->lost++;
 }
 
+static void on_session_gone(struct amqp_conn *c, struct amqp_session *s)
+{
+    assert_non_null(s);
+    owner_of(c)->sessions_gone++;
+}
+
 const struct amqp_handler test_handler = {
     .opened = on_opened,
     .closed = on_closed,
@@ -201,6 +207,7 @@ const struct amqp_handler test_handler = {
     .disposition = on_disposition,
     .peer_settled = on_peer_settled,
     .lost = on_lost,
+    .session_gone = on_session_gone,
 };
 
 struct amqp_conn_conf test_conf(bool server)

@@ -5,111 +5,13 @@
 #include <trunkline/base/hash.h>
 
 #include "conn_priv.h"
+#include "termini.h"
 
 /* Refused links that the peer has not yet detached, beyond the limit on links: one that never does is broken. */
 #define REFUSED_MAX 4096
 /* Part 2.7.3, Attach: modes. Whatever is asked for, we answer mixed and first, as the old router does. */
 #define SND_MIXED 2
 #define RCV_FIRST 0
-
-/* ---- termini ---- */
-
-static enum amqp_expiry expiry_of(struct slice policy)
-{
-    static const struct {
-        const char *text;
-        enum amqp_expiry expiry;
-    } all[] = {{"link-detach", AMQP_EXPIRE_LINK_DETACH},
-               {"connection-close", AMQP_EXPIRE_CONNECTION_CLOSE},
-               {"never", AMQP_EXPIRE_NEVER}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (amqp_slice_is(policy, all[i].text))
-            return all[i].expiry;
-    return AMQP_EXPIRE_SESSION_END;
-}
-
-/* An address as text; empty when it is absent or of a type that no text can stand for. */
-static struct slice text_of(struct slice address)
-{
-    struct amqp_reader r = amqp_slice_reader(address);
-    struct slice text;
-    return address.len && amqp_read_text(&r, &text) == OK ? text : (struct slice){0};
-}
-
-static enum err view_source(struct amqp_reader *r, struct amqp_terminus_view *out, struct slice *address)
-{
-    struct amqp_source_fields f;
-    enum err e = amqp_read_source(r, &f);
-    if (e != OK)
-        return e;
-    *address = text_of(f.address);
-    *out = (struct amqp_terminus_view){
-        .kind = AMQP_TERMINUS_NODE,
-        .dynamic = f.dynamic,
-        .copies = amqp_slice_is(f.distribution_mode, "copy"),
-        .durability = f.durable,
-        .expiry = expiry_of(f.expiry_policy),
-        .timeout = f.timeout,
-        .dynamic_properties = f.dynamic_node_properties,
-        .capabilities = f.capabilities,
-        .filter = f.filter,
-        .outcomes = f.outcomes,
-    };
-    return f.durable <= AMQP_DURABILITY_UNSETTLED ? OK : ERR_INVALID;
-}
-
-static enum err view_target(struct amqp_reader *r, struct amqp_terminus_view *out, struct slice *address)
-{
-    struct amqp_target_fields f;
-    enum err e = amqp_read_target(r, &f);
-    if (e != OK)
-        return e;
-    *address = text_of(f.address);
-    *out = (struct amqp_terminus_view){
-        .kind = AMQP_TERMINUS_NODE,
-        .dynamic = f.dynamic,
-        .durability = f.durable,
-        .expiry = expiry_of(f.expiry_policy),
-        .timeout = f.timeout,
-        .dynamic_properties = f.dynamic_node_properties,
-        .capabilities = f.capabilities,
-    };
-    return f.durable <= AMQP_DURABILITY_UNSETTLED ? OK : ERR_INVALID;
-}
-
-static enum err view_coordinator(struct amqp_reader *r, struct amqp_terminus_view *out)
-{
-    struct amqp_coordinator_fields f;
-    enum err e = amqp_read_coordinator(r, &f);
-    if (e == OK)
-        *out = (struct amqp_terminus_view){
-            .kind = AMQP_TERMINUS_COORDINATOR, .expiry = AMQP_EXPIRE_SESSION_END, .capabilities = f.capabilities};
-    return e;
-}
-
-/* What an encoded terminus says; its address, not terminated, apart. */
-static enum err view_of(struct slice encoded, struct amqp_terminus_view *out, struct slice *address)
-{
-    *out = (struct amqp_terminus_view){.expiry = AMQP_EXPIRE_SESSION_END};
-    *address = (struct slice){0};
-    if (encoded.len == 0)
-        return OK;
-    struct amqp_reader r = amqp_slice_reader(encoded);
-    uint64_t descriptor;
-    enum err e = amqp_read_descriptor(&r, &descriptor);
-    if (e != OK)
-        return e;
-    switch (descriptor) {
-    case AMQP_DESC_SOURCE:
-        return view_source(&r, out, address);
-    case AMQP_DESC_TARGET:
-        return view_target(&r, out, address);
-    case AMQP_DESC_COORDINATOR:
-        return view_coordinator(&r, out);
-    default:
-        return ERR_INVALID;
-    }
-}
 
 static struct slice raw_source(const struct amqp_link *lk)
 {
@@ -124,7 +26,7 @@ static struct slice raw_target(const struct amqp_link *lk)
 void amqp_link_peer_source(const struct amqp_link *lk, struct amqp_terminus_view *out)
 {
     struct slice address;
-    enum err checked_at_attach = view_of(raw_source(lk), out, &address);
+    enum err checked_at_attach = amqp_terminus_view_of(raw_source(lk), out, &address);
     ASSERT(checked_at_attach == OK);
     out->address = lk->priv->source_address;
 }
@@ -132,7 +34,7 @@ void amqp_link_peer_source(const struct amqp_link *lk, struct amqp_terminus_view
 void amqp_link_peer_target(const struct amqp_link *lk, struct amqp_terminus_view *out)
 {
     struct slice address;
-    enum err checked_at_attach = view_of(raw_target(lk), out, &address);
+    enum err checked_at_attach = amqp_terminus_view_of(raw_target(lk), out, &address);
     ASSERT(checked_at_attach == OK);
     out->address = lk->priv->target_address;
 }
@@ -412,7 +314,8 @@ void amqp_link_frame_attach(struct amqp_session *s, struct amqp_reader body)
     struct attach_strings t;
     struct amqp_terminus_view view;
     if (amqp_read_attach(&body, &f) != OK || f.snd_settle_mode > 2 || f.rcv_settle_mode > 1 ||
-        view_of(f.source, &view, &t.source_address) != OK || view_of(f.target, &view, &t.target_address) != OK) {
+        amqp_terminus_view_of(f.source, &view, &t.source_address) != OK ||
+        amqp_terminus_view_of(f.target, &view, &t.target_address) != OK) {
         amqp_conn_fail(c, "amqp:decode-error", "malformed attach");
         return;
     }
@@ -466,36 +369,6 @@ static bool emit_attach(struct amqp_link *lk, struct slice source, struct slice 
     return true;
 }
 
-/* A terminus with another address. Result: memory to free; *out is inside. */
-static void *readdress(struct slice encoded, bool is_source, const char *address, struct slice *out)
-{
-    size_t n = strlen(address), room = encoded.len + 2 * n + 64;
-    uint8_t *memory = xmalloc(room);
-    struct amqp_writer value = amqp_writer(memory, n + 5);
-    amqp_write_string(&value, address, n);
-    struct slice text = {NULL, memory, value.len};
-    struct amqp_writer w = amqp_writer(memory + value.len, room - value.len);
-    struct amqp_reader r = amqp_slice_reader(encoded);
-    uint64_t descriptor;
-    enum err e = encoded.len ? amqp_read_descriptor(&r, &descriptor) : OK;
-    if (is_source) {
-        struct amqp_source_fields f = {0};
-        if (encoded.len && e == OK)
-            e = amqp_read_source(&r, &f);
-        AMQP_SET(&f, address, text);
-        amqp_write_source(&w, &f);
-    } else {
-        struct amqp_target_fields f = {0};
-        if (encoded.len && e == OK)
-            e = amqp_read_target(&r, &f);
-        AMQP_SET(&f, address, text);
-        amqp_write_target(&w, &f);
-    }
-    ASSERT(e == OK && amqp_writer_fits(&w));
-    *out = (struct slice){NULL, w.base, w.len};
-    return memory;
-}
-
 static void mark_link_dirty(struct amqp_link *lk)
 {
     if (lk->flags & AMQP_LINK_DIRTY)
@@ -516,9 +389,9 @@ void amqp_link_accept(struct amqp_link *lk, const char *address, uint64_t max_me
     if (!may_answer(lk))
         return;
     struct slice source = raw_source(lk), target = raw_target(lk);
-    void *memory =
-        address ? readdress(lk->is_sender ? source : target, lk->is_sender, address, lk->is_sender ? &source : &target)
-                : NULL;
+    void *memory = address ? amqp_terminus_readdress(lk->is_sender ? source : target, lk->is_sender, address,
+                                                     lk->is_sender ? &source : &target)
+                           : NULL;
     bool fits = emit_attach(lk, source, target, max_message_size, SND_MIXED);
     free(memory);
     if (!fits) {
@@ -587,26 +460,6 @@ void amqp_link_fail(struct amqp_link *lk, const char *condition, const char *des
     lk->conn->handler->detached(lk, true, &error);
 }
 
-static void write_terminus(struct amqp_writer *w, bool is_source, const char *address, bool dynamic,
-                           const char *capability)
-{
-    amqp_write_descriptor(w, is_source ? AMQP_DESC_SOURCE : AMQP_DESC_TARGET);
-    size_t l = amqp_write_list_begin(w);
-    amqp_write_string_of(w, address);
-    amqp_write_uint(w, AMQP_DURABILITY_NONE);
-    amqp_write_symbol_of(w, "link-detach");
-    amqp_write_uint(w, 0);
-    amqp_write_bool(w, dynamic);
-    uint32_t count = 5, capabilities_at = is_source ? 10 : 6;
-    if (capability) {
-        for (; count < capabilities_at; count++)
-            amqp_write_null(w);
-        amqp_write_symbol_of(w, capability);
-        count++;
-    }
-    amqp_write_list_end(w, l, count);
-}
-
 enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const struct amqp_attach *a)
 {
     if (!amqp_session_is_up(s))
@@ -623,9 +476,9 @@ enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const st
                   (a->target_capability ? strlen(a->target_capability) : 0);
     uint8_t *memory = xmalloc(room);
     struct amqp_writer w = amqp_writer(memory, room);
-    write_terminus(&w, true, a->source, a->dynamic && !a->is_sender, a->source_capability);
+    amqp_terminus_write(&w, true, a->source, a->dynamic && !a->is_sender, a->source_capability);
     size_t source_len = w.len;
-    write_terminus(&w, false, a->target, a->dynamic && a->is_sender, a->target_capability);
+    amqp_terminus_write(&w, false, a->target, a->dynamic && a->is_sender, a->target_capability);
     ASSERT(amqp_writer_fits(&w));
     link_init(lk, s, a->is_sender, priv_new(&t), LINK_OURS);
     bool fits = emit_attach(lk, (struct slice){NULL, memory, source_len},

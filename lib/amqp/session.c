@@ -31,6 +31,8 @@ void amqp_session_free(struct amqp_session *s)
 {
     struct amqp_conn_priv *p = s->conn->priv;
     ASSERT(s->links.count == 0);
+    if ((s->flags & SESSION_OURS) && s->conn->handler->session_gone)
+        s->conn->handler->session_gone(s->conn, s);
     if (p->last == s)
         p->last = NULL;
     if ((s->flags & SESSION_BEGUN_REMOTE) && !(s->flags & SESSION_ENDED_REMOTE))
@@ -81,6 +83,7 @@ enum err amqp_session_begin(struct amqp_conn *c, struct amqp_session **out)
         return ERR_LIMIT;
     }
     emit_begin(s);
+    s->flags |= SESSION_OURS;
     *out = s;
     return OK;
 }

@@ -1,0 +1,23 @@
+/* termini.h -- encoded sources and targets: read, given another address, made (AMQP 1.0 part 3.5, Sources and Targets).
+ * Pure: any thread. */
+#ifndef TRUNKLINE_AMQP_TERMINI_H
+#define TRUNKLINE_AMQP_TERMINI_H
+
+#include <stdbool.h>
+#include <trunkline/amqp/codec.h>
+#include <trunkline/amqp/terminus.h>
+
+/* What an encoded terminus (empty: null) says; its address, which is not terminated, apart, and empty when it is no
+ * text. Errors: ERR_INVALID, ERR_TRUNCATED: it is no source, target or coordinator, or has a field that may not be. */
+enum err amqp_terminus_view_of(struct slice encoded, struct amqp_terminus_view *out, struct slice *address);
+
+/* A terminus with another address, all else as it was (empty: a bare one).
+ *   Ownership: the result is memory that the caller frees; *out lies inside. The terminus has passed
+ * amqp_terminus_view_of(). */
+void *amqp_terminus_readdress(struct slice encoded, bool is_source, const char *address, struct slice *out);
+
+/* Write one as a router makes it: not durable, expiring with its link. */
+void amqp_terminus_write(struct amqp_writer *w, bool is_source, const char *address, bool dynamic,
+                         const char *capability);
+
+#endif
