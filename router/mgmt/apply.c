@@ -42,13 +42,6 @@ static PyObject *none_unless_raised(void) ON_CONTROL
 
 /* ---- log ---- */
 
-/* Frames are traced on connections that are open already, too. */
-static void trace_open_connections(bool on) ON_CONTROL
-{
-    list_for_each(n, registry_connections())
-        connection_tell(list_entry(n, struct connection, node), on ? CONNECTION_TRACE_ON : CONNECTION_TRACE_OFF);
-}
-
 static PyObject *log_update(const char *identity, struct attrs *a)
 {
     assert_on_control();
@@ -67,14 +60,10 @@ static PyObject *log_update(const char *identity, struct attrs *a)
         failure_raise(FAILURE_VALUE, "unknown log module '%s'", name);
         return NULL;
     }
-    bool traced = log_enabled(LOG_PROTOCOL, LOG_LEVEL_TRACE);
     if (log_configure(m, &setting) != OK) {
         failure_raise(FAILURE_CONFIGURATION, "Failed to open log file '%s'", setting.output_file);
         return NULL;
     }
-    bool traces = log_enabled(LOG_PROTOCOL, LOG_LEVEL_TRACE);
-    if (apply_has_router() && traces != traced)
-        trace_open_connections(traces);
     return none_unless_raised();
 }
 
