@@ -1,6 +1,7 @@
 #include <router/route/registry.h>
 
 #include <router/route/address_name.h>
+#include <router/route/failover.h>
 #include <router/route/rules.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,8 @@ void registry_on_connection(struct letter *l)
         list_append(&registry.connections, &c->node);
         registry.connection_count++;
         c->listed = true;
+        if (c->connector && !(bits & CONNECTION_GONE))
+            failover_learn(c->connector, c->properties);
         LOG_IF(ROUTER_CORE, INFO, "[C%llu] %s", (unsigned long long)c->id, c->opened_text);
     }
     if (!(bits & CONNECTION_GONE))

@@ -9,6 +9,7 @@
 #include <router/route/registry.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/rcu.h>
+#include <trunkline/io/connector.h>
 #include <trunkline/io/worker.h>
 
 /* In place of loops and workers: letters are kept, and the test delivers them. */
@@ -51,6 +52,14 @@ void worker_post(struct worker *w, struct letter *l)
 {
     (void)w;
     to_workers[to_workers_count++] = l;
+}
+
+enum err connector_set_failover(struct connector *c, const struct connector_url *urls, size_t count)
+{
+    (void)c;
+    (void)urls;
+    (void)count;
+    return OK;
 }
 
 static struct route_world world;
