@@ -594,13 +594,12 @@ void amqp_link_grant(struct amqp_link *lk, uint32_t n)
 
 void amqp_link_drain(struct amqp_link *lk)
 {
-    if (lk->credit == 0) {
-        /* Nothing to give back, and a sender without credit need not answer: it is drained already. */
-        amqp_send_ready(lk);
-        return;
-    }
     lk->drain = true;
-    mark_link_dirty(lk);
+    /* Without credit there is nothing to give back, and a sender need not answer: it is drained already. */
+    if (lk->credit == 0)
+        amqp_send_ready(lk);
+    else
+        mark_link_dirty(lk);
 }
 
 void amqp_link_stop_drain(struct amqp_link *lk)

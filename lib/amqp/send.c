@@ -35,7 +35,10 @@ void amqp_send_tell(struct amqp_link *lk)
     }
     if (lk->flags & AMQP_LINK_DIRTY)
         list_append(&lk->conn->priv->dirty_links, &lk->node);
-    lk->conn->handler->drained(lk);
+    if (lk->drain && lk->credit == 0) {
+        lk->drain = false;
+        lk->conn->handler->drained(lk);
+    }
 }
 
 void amqp_send_wake(struct amqp_conn *c, struct list *waiting)
