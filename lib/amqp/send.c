@@ -109,7 +109,8 @@ struct head {
     uint8_t tag_len;
 };
 
-/* Most tags are ours, of eight octets; of a length that is only known at run time, gcc would make a slow string instruction. */
+/* Most tags are ours, of eight octets; of a length that is only known at run time, gcc would make a slow string
+ * instruction. */
 static inline uint8_t *put_tag(uint8_t *p, const struct head *h)
 {
     if (h->tag_len == 8) {

@@ -46,8 +46,8 @@ void mailbox_post(struct mailbox *mb, struct letter *l)
     lock_take(&mb->lock);
     *mb->tail = l;
     mb->tail = &l->next;
-    /* Within the lock: once it is dropped the owner may deliver the letter and, if that was the last it waited for, close
-     * the descriptor, so the poster must be through with it. */
+    /* Within the lock: once it is dropped the owner may deliver the letter and, if that was the last it waited for,
+     * close the descriptor, so the poster must be through with it. */
     if (mb->wake_wanted)
         wake(mb->wake_fd);
     mb->wake_wanted = false;

@@ -73,8 +73,8 @@ void worker_release(struct worker *w)
     ASSERT(before > 0);
 }
 
-/* Whether a worker with `load` connections is to have the next one rather than one with `other`. Connections come in pairs: the second of a
- * pair joins the first. Between pairs the emptier worker is better. */
+/* Whether a worker with `load` connections is to have the next one rather than one with `other`. Connections come in
+ * pairs: the second of a pair joins the first. Between pairs the emptier worker is better. */
 static bool is_better(uint32_t load, uint32_t other)
 {
     uint32_t pairs = load / 2, other_pairs = other / 2;

@@ -368,7 +368,8 @@ void amqp_link_drained(struct amqp_link *lk);
 /* Settle an outgoing delivery of our own accord (the receiver said a state without settling). The entry is gone after
  * it. */
 void amqp_delivery_settle(struct amqp_delivery *d);
-/* The unsettled outgoing delivery of this link whose token is this; NULL. Looks at all that are unsettled in the session: for rare cases. */
+/* The unsettled outgoing delivery of this link whose token is this; NULL. Looks at all that are unsettled in the
+ * session: for rare cases. */
 struct amqp_delivery *amqp_link_find(struct amqp_link *lk, const uint64_t token[2]);
 /* Unsettled outgoing deliveries of this link. */
 uint32_t amqp_link_unsettled(const struct amqp_link *lk);

@@ -1,5 +1,6 @@
-/* message.h -- where the sections of a message lie (AMQP 1.0 part 3.2, Message Format): found without copying or decoding bodies.
- * A router reads header, message annotations and properties; the rest passes by untouched. Thread: any; pure. */
+/* message.h -- where the sections of a message lie (AMQP 1.0 part 3.2, Message Format): found without copying or
+ * decoding bodies. A router reads header, message annotations and properties; the rest passes by untouched. Thread:
+ * any; pure. */
 #ifndef TRUNKLINE_AMQP_MESSAGE_H
 #define TRUNKLINE_AMQP_MESSAGE_H
 
@@ -22,16 +23,18 @@ enum amqp_section {
 
 /* Offsets from the start of the message; length 0: the section is absent. Each starts at its descriptor. */
 struct amqp_message_view {
-    struct { uint32_t offset, length; } header, delivery_annotations, message_annotations, properties;
+    struct {
+        uint32_t offset, length;
+    } header, delivery_annotations, message_annotations, properties;
     uint32_t body; /* where the first section after the properties starts (or the end) */
 };
 
 /* Find the sections up to and including `depth` in the first n octets of a message.
  *   Result: v holds what was found, also on ERR_TRUNCATED: the sections that are whole.
- *   Errors: ERR_TRUNCATED, these octets end before depth is passed (feed more, or reject when the message is complete or too much was
- *           read); ERR_INVALID, not sections in standard order: reject amqp:decode-error.
- *           A complete message may lack a body: with depth up to the properties, ERR_TRUNCATED and v->body == n say that the octets
- *           end just where a section does.
+ *   Errors: ERR_TRUNCATED, these octets end before depth is passed (feed more, or reject when the message is complete
+ * or too much was read); ERR_INVALID, not sections in standard order: reject amqp:decode-error. A complete message may
+ * lack a body: with depth up to the properties, ERR_TRUNCATED and v->body == n say that the octets end just where a
+ * section does.
  */
 enum err amqp_message_scan(const uint8_t *m, size_t n, enum amqp_section depth, struct amqp_message_view *v);
 
@@ -42,8 +45,10 @@ struct slice amqp_message_to(const uint8_t *m, const struct amqp_message_view *v
 
 /* Whether the message annotations hold a key that begins "x-opt-qd.". */
 bool amqp_message_has_router_annotations(const uint8_t *m, const struct amqp_message_view *v);
-/* Write the message annotations section without the keys that begin "x-opt-qd." and, when `cut` is set, without anything that follows the first
- * of them, into out (at least the section's length). Result: octets written, 0 when nothing is left of it. */
-uint32_t amqp_message_strip_router_annotations(const uint8_t *m, const struct amqp_message_view *v, bool cut, uint8_t *out);
+/* Write the message annotations section without the keys that begin "x-opt-qd." and, when `cut` is set, without
+ * anything that follows the first of them, into out (at least the section's length). Result: octets written, 0 when
+ * nothing is left of it. */
+uint32_t amqp_message_strip_router_annotations(const uint8_t *m, const struct amqp_message_view *v, bool cut,
+                                               uint8_t *out);
 
 #endif

@@ -26,7 +26,8 @@ struct amqp_terminus_view {
 /* Whether the capabilities hold this symbol, alone or in an array. Thread: any. */
 bool amqp_terminus_has_capability(const struct amqp_terminus_view *t, const char *symbol);
 
-/* The text that logs show (management reference section 8.4): "{name expire:sess caps:..}"; always terminated. Result: its length. */
+/* The text that logs show (management reference section 8.4): "{name expire:sess caps:..}"; always terminated. Result:
+ * its length. */
 size_t amqp_terminus_print(const struct amqp_terminus_view *t, char *out, size_t size);
 
 #endif

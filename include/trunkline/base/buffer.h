@@ -1,8 +1,8 @@
 /* buffer.h -- counted byte buffers, and slices of them.
  *
  * Received bytes stay where the socket put them; who keeps a part of them holds a count. The count is atomic because a
- * slice may travel to another worker. An octet is written before anybody is given it and never after; behind what has been
- * given away a receiver may go on writing, so that small messages of many connections share a buffer.
+ * slice may travel to another worker. An octet is written before anybody is given it and never after; behind what has
+ * been given away a receiver may go on writing, so that small messages of many connections share a buffer.
  */
 #ifndef TRUNKLINE_BASE_BUFFER_H
 #define TRUNKLINE_BASE_BUFFER_H

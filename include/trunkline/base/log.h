@@ -17,8 +17,9 @@
 
 #define LOG_MODULES(X)                                                                                                 \
     X(ROUTER)                                                                                                          \
-    X(ROUTER_CORE) X(ROUTER_HELLO) X(ROUTER_LS) X(ROUTER_MA) X(MESSAGE) X(SERVER) X(AGENT) X(AUTHSERVICE) X(CONTAINER) \
-        X(ERROR) X(POLICY) X(HTTP) X(CONN_MGR) X(PYTHON) X(PROTOCOL) X(MAIN) X(DISPLAYNAME) X(DEFAULT)
+    X(ROUTER_CORE)                                                                                                     \
+    X(ROUTER_HELLO) X(ROUTER_LS) X(ROUTER_MA) X(MESSAGE) X(SERVER) X(AGENT) X(AUTHSERVICE) X(CONTAINER) X(ERROR)       \
+        X(POLICY) X(HTTP) X(CONN_MGR) X(PYTHON) X(PROTOCOL) X(MAIN) X(DISPLAYNAME) X(DEFAULT)
 
 enum log_module {
 #define X(m) LOG_##m,
@@ -28,10 +29,16 @@ enum log_module {
 };
 
 /* Levels from low to high; a mask has bit 1 << level. */
+/* clang-format off */
 #define LOG_LEVELS(X)                                                                                                  \
     X(TRACE, "trace")                                                                                                  \
-    X(DEBUG, "debug") X(INFO, "info") X(NOTICE, "notice") X(WARNING, "warning") X(ERROR_LEVEL, "error")                \
-        X(CRITICAL, "critical")
+    X(DEBUG, "debug")                                                                                                  \
+    X(INFO, "info")                                                                                                    \
+    X(NOTICE, "notice")                                                                                                \
+    X(WARNING, "warning")                                                                                              \
+    X(ERROR_LEVEL, "error")                                                                                            \
+    X(CRITICAL, "critical")
+/* clang-format on */
 
 enum log_level {
 #define X(l, text) LOG_LEVEL_##l,
