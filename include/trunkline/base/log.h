@@ -15,11 +15,13 @@
 #include <trunkline/base/clock.h>
 #include <trunkline/base/err.h>
 
-#define LOG_MODULES(X)                                                                                                 \
-    X(ROUTER)                                                                                                          \
-    X(ROUTER_CORE)                                                                                                     \
-    X(ROUTER_HELLO) X(ROUTER_LS) X(ROUTER_MA) X(MESSAGE) X(SERVER) X(AGENT) X(AUTHSERVICE) X(CONTAINER) X(ERROR)       \
-        X(POLICY) X(HTTP) X(CONN_MGR) X(PYTHON) X(PROTOCOL) X(MAIN) X(DISPLAYNAME) X(DEFAULT)
+/* clang-format off */
+#define LOG_MODULES(X) \
+    X(ROUTER) X(ROUTER_CORE) X(ROUTER_HELLO) X(ROUTER_LS) X(ROUTER_MA) X(MESSAGE) \
+    X(SERVER) X(AGENT) X(AUTHSERVICE) X(CONTAINER) X(ERROR) X(POLICY) \
+    X(HTTP) X(CONN_MGR) X(PYTHON) X(PROTOCOL) X(MAIN) X(DISPLAYNAME) \
+    X(DEFAULT)
+/* clang-format on */
 
 enum log_module {
 #define X(m) LOG_##m,
