@@ -6,7 +6,9 @@ import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 BUILD = os.environ.get("TRUNKLINE_BUILD", os.path.join(ROOT, "build", "release"))
-sys.path.insert(0, os.environ.get("TRUNKLINE_PYTHON", os.path.join(BUILD, "lib", "trunkline", "python")))
+# Set for the interpreters that tests start, too.
+os.environ.setdefault("TRUNKLINE_PYTHON", os.path.abspath(os.path.join(BUILD, "lib", "trunkline", "python")))
+sys.path.insert(0, os.environ["TRUNKLINE_PYTHON"])
 sys.path.insert(0, os.path.dirname(__file__))
 
 import pytest
