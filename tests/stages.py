@@ -43,15 +43,17 @@ class Outcome:
         self.passed, self.failed, self.skipped, self.note = passed, failed, skipped, note
 
 
-def sanitizer_environment(build):
-    """Options that make every report fatal. Suppressions name code of others only, never our own."""
+def test_environment(build):
+    """Where tests find what was built, and options that make every sanitizer's report fatal. Suppressions name code of others only, never our own."""
     folder = ROOT / "tests" / "sanitizers"
     return {
-        "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
+        "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
         "LSAN_OPTIONS": "suppressions=%s:print_suppressions=0" % (folder / "lsan.supp"),
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         "TSAN_OPTIONS": "suppressions=%s:halt_on_error=0:exitcode=66:second_deadlock_stack=1" % (folder / "tsan.supp"),
         "TRUNKLINE_BUILD": str(build),
+        "TRUNKLINE_PYTHON": str(build / "lib" / "trunkline" / "python"),
+        "PYTHONDONTWRITEBYTECODE": "1",
         "TRUNKLINE_SLOWNESS": str(SLOWNESS.get(build.name, 1)),
     }
 
@@ -60,7 +62,7 @@ def execute(command, build=None):
     """Run a command in the root of the tree, output to ours; kill it with its children when it takes too long."""
     environment = dict(os.environ)
     if build is not None:
-        environment.update(sanitizer_environment(build))
+        environment.update(test_environment(build))
     process = subprocess.Popen([str(part) for part in command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
                                start_new_session=True)
     try:
@@ -123,15 +125,24 @@ def check_format(arguments):
     return as_check(execute(["clang-format", "--dry-run", "-Werror"] + arguments + list(sources())))
 
 
+def check_reference(arguments):
+    return as_check(execute([PYTHON, "scripts/make-reference", "--check"] + arguments))
+
+
 def check_includes(arguments):
     return as_check(execute([PYTHON, "tests/include_order.py"] + arguments))
 
 
-def ctest(preset, label_option, label):
+# What ctest knows as python/..., the stages python and reference run by themselves, to count each test.
+UNIT = ["-LE", "fuzz", "-E", "^python/"]
+FUZZ = ["-L", "fuzz"]
+
+
+def ctest(name, preset, selection):
     def stage(arguments):
-        results = RESULTS / ("ctest-%s-%s%s.xml" % (preset, label_option.strip("-"), label))
+        results = RESULTS / ("ctest-%s.xml" % name)
         results.unlink(missing_ok=True)
-        status = execute(["ctest", "--test-dir", "build/" + preset, label_option, label, "--parallel", CORES,
+        status = execute(["ctest", "--test-dir", "build/" + preset] + selection + ["--parallel", CORES,
                           "--output-on-failure", "--output-junit", results] + arguments, ROOT / "build" / preset)
         return count_results(results, status)
     return stage
@@ -163,19 +174,20 @@ SYSTEM = ["-n", "2", "tests/system"]
 STAGES = [
     ("format", [], "clang-format has nothing to say about any .c or .h", check_format),
     ("includes", [], "folders include only what design.md lets them", check_includes),
+    ("reference", [], "the reference manual says what the schema says", check_reference),
     ("release", [], "build with gcc, warnings are errors", build_preset("release")),
-    ("unit", ["release"], "unit tests (ctest)", ctest("release", "-LE", "fuzz")),
+    ("unit", ["release"], "unit tests (ctest)", ctest("unit", "release", UNIT)),
     ("python", ["release"], "tests of what is written in Python", pytest("python", "release", python_test_folders())),
     ("system", ["release"], "system tests: real daemons, clients of others", pytest("system", "release", SYSTEM)),
     ("run", ["release"], "scripts/run shows messages going through a router", show_run),
     ("clang", [], "build with clang: thread-safety analysis, warnings are errors", build_preset("clang")),
     ("asan", [], "build with AddressSanitizer and UndefinedBehaviorSanitizer", build_preset("asan")),
-    ("asan-unit", ["asan"], "unit tests under them", ctest("asan", "-LE", "fuzz")),
-    ("fuzz", ["asan"], "a short run of each fuzz target", ctest("asan", "-L", "fuzz")),
+    ("asan-unit", ["asan"], "unit tests under them", ctest("asan-unit", "asan", UNIT)),
+    ("fuzz", ["asan"], "a short run of each fuzz target", ctest("fuzz", "asan", FUZZ)),
     ("asan-system", ["asan"], "system tests under them, but for the heavy ones",
      pytest("asan-system", "asan", SYSTEM + ["-m", "not heavy"])),
     ("tsan", [], "build with ThreadSanitizer", build_preset("tsan")),
-    ("tsan-unit", ["tsan"], "unit tests under it", ctest("tsan", "-LE", "fuzz")),
+    ("tsan-unit", ["tsan"], "unit tests under it", ctest("tsan-unit", "tsan", UNIT)),
     ("tsan-system", ["tsan"], "system tests under it, but for the heavy ones",
      pytest("tsan-system", "tsan", SYSTEM + ["-m", "not heavy"])),
 ]
