@@ -1,4 +1,4 @@
-/* proton_endpoints.c -- what Proton's own endpoints cost, the ground of docs/decisions/amqp-endpoints.md.
+/* proton_endpoints.c -- what Proton's own endpoints cost, the ground of docs/decisions/0001-where-proton-ends.md.
  *
  *   proton_endpoints memory    octets of RSS for a server connection with one session and one link
  *   proton_endpoints attach N  microseconds of CPU for each attach, up to N links in one session

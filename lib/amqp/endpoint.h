@@ -3,7 +3,7 @@
  * This is the only module that knows Proton. Nothing of sessions, links or the flow of messages gets here: after both
  * Opens the connection takes the peer's description over and frees the endpoint, so an idle connection does not carry
  * Proton's 20 kB, and an attach does not pay Proton's walks over all links of a session
- * (docs/decisions/amqp-endpoints.md has the measurements).
+ * (docs/decisions/0001-where-proton-ends.md has the measurements).
  *
  *   start --peer's Open--> opened --endpoint_open()--> done;  any --error, refused SASL, end of stream--> failed
  *

@@ -2,7 +2,7 @@
  *
  * Two parts make it. Proton, hidden in lib/amqp/endpoint, opens the connection: protocol headers, SASL, both Opens.
  * Then it is freed, and all that follows is ours: sessions, links, the flow of messages, close, idle time-outs,
- * splitting by frame size. docs/decisions/amqp-endpoints.md says why the line is there.
+ * splitting by frame size. docs/decisions/0001-where-proton-ends.md says why the line is there.
  *
  *   input:  until both Opens are exchanged: header or frame -> Proton -> event
  *           afterwards: frame -> session, link, delivery -> event
