@@ -425,9 +425,11 @@ void amqp_link_refuse(struct amqp_link *lk, const struct amqp_error *error)
     if (!may_answer(lk))
         return;
     const struct slice none = {0};
-    /* The null local terminus says that there will be no link; the other is an echo, for which there may be no room. */
-    if (!emit_attach(lk, lk->is_sender ? none : raw_source(lk), lk->is_sender ? raw_target(lk) : none, 0, SND_MIXED) &&
-        !emit_attach(lk, none, none, 0, SND_MIXED)) {
+    /* The null local terminus says that there will be no link; the other is an echo, for which there may be no room.
+     * As 1.19 has it, a source without an address is not echoed. */
+    struct slice source = lk->is_sender || lk->priv->source_address == NULL ? none : raw_source(lk);
+    struct slice target = lk->is_sender ? raw_target(lk) : none;
+    if (!emit_attach(lk, source, target, 0, SND_MIXED) && !emit_attach(lk, none, none, 0, SND_MIXED)) {
         amqp_session_fail(lk->session, "amqp:frame-size-too-small", "a link's name does not fit your max-frame-size");
         return;
     }

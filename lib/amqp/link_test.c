@@ -126,6 +126,27 @@ static void test_link_refused_has_no_local_terminus(void **state)
     raw_free(r);
 }
 
+static void test_link_refused_sender_without_source_address_gets_both_termini_null(void **state)
+{
+    (void)state;
+    struct raw *r = raw_new(test_conf(true), 16384, 100);
+    r->o->refuse_links = true;
+    struct amqp_attach_fields f = {0};
+    static const uint8_t source[] = {0, 0x53, 0x28, 0x45}, target[] = {0, 0x53, 0x29, 0xc0, 4, 1, 0xa1, 1, 'q'};
+    AMQP_SET(&f, name, slice_of_text("link"));
+    AMQP_SET(&f, handle, 0);
+    AMQP_SET(&f, role, false);
+    AMQP_SET(&f, source, ((struct slice){NULL, source, sizeof source}));
+    AMQP_SET(&f, target, ((struct slice){NULL, target, sizeof target}));
+    AMQP_SET(&f, initial_delivery_count, 0);
+    RAW_SEND(r, 0, attach, &f);
+    struct amqp_attach_fields a = read_attach(r);
+    assert_false(a.has.source);
+    assert_false(a.has.target);
+    raw_expect_error(r, AMQP_DESC_DETACH, "amqp:not-found");
+    raw_free(r);
+}
+
 static void test_link_detach_of_the_peer_is_answered_in_kind(void **state)
 {
     (void)state;
@@ -411,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_link_termini_are_seen_and_echoed),
         cmocka_unit_test(test_link_kinds_of_termini_are_told_apart),
         cmocka_unit_test(test_link_refused_has_no_local_terminus),
+        cmocka_unit_test(test_link_refused_sender_without_source_address_gets_both_termini_null),
         cmocka_unit_test(test_link_detach_of_the_peer_is_answered_in_kind),
         cmocka_unit_test(test_link_owner_that_answers_late_keeps_it),
         cmocka_unit_test(test_link_credit_before_the_answer_makes_it_sendable),
