@@ -377,7 +377,7 @@ static enum err start_engine(struct connection *c, const char *hostname)
         .max_links = 65536,
         .session_window = s->session_window,
         .idle_timeout_ms = s->idle_timeout_ms,
-        .sasl = c->connector != NULL && (s->sasl_mechanisms || s->user),
+        .sasl = c->connector != NULL,
         .require_auth = s->require_auth,
         .sasl_mechanisms = s->sasl_mechanisms,
         .user = s->user,
