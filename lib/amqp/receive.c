@@ -135,7 +135,7 @@ static struct amqp_link *link_of_transfer(struct amqp_session *s, const struct f
 
 static void take_transfer(struct amqp_link *lk, const struct frame_transfer *f, struct amqp_reader payload)
 {
-    struct amqp_delivery *d;
+    struct amqp_delivery *d = NULL;
     bool first = !lk->in_delivery;
     if (!(first ? begin_delivery(lk, f, &d) : continue_delivery(lk, f, &d)))
         return;

@@ -222,14 +222,17 @@ static PyObject *connection_update(const char *identity, struct attrs *a)
 {
     assert_on_control();
     uint32_t bits = 0;
+    bool trace = false;
     if (attrs_has(a, "adminStatus")) {
         const char *status = attrs_text(a, "adminStatus");
         if (status != NULL && strcmp(status, "deleted") != 0)
             attrs_fail(a, "adminStatus", "is not 'deleted'");
         bits |= CONNECTION_CLOSE;
     }
-    if (attrs_has(a, "enableProtocolTrace"))
-        bits |= attrs_bool(a, "enableProtocolTrace") ? CONNECTION_TRACE_ON : CONNECTION_TRACE_OFF;
+    if (attrs_has(a, "enableProtocolTrace")) {
+        trace = attrs_bool(a, "enableProtocolTrace");
+        bits |= CONNECTION_TRACE;
+    }
     if (!attrs_ok(a))
         return NULL;
     struct connection *c = connection_conf_find(identity);
@@ -238,6 +241,8 @@ static PyObject *connection_update(const char *identity, struct attrs *a)
         return NULL;
     }
     c->closing = c->closing || (bits & CONNECTION_CLOSE);
+    if (bits & CONNECTION_TRACE)
+        atomic_store_explicit(&c->tracing, trace, memory_order_relaxed);
     if (bits != 0)
         connection_tell(c, bits);
     return none_unless_raised();

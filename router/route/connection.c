@@ -42,10 +42,8 @@ static void connection_on_letter(struct letter *l)
     uint32_t bits = atomic_exchange(&c->worker_bits, 0);
     if (!c->ended) {
         c->amqp.now = here_now();
-        if (bits & (CONNECTION_TRACE_ON | CONNECTION_TRACE_OFF)) {
-            c->amqp.trace = bits & CONNECTION_TRACE_ON;
-            atomic_store_explicit(&c->tracing, c->amqp.trace, memory_order_relaxed);
-        }
+        if (bits & CONNECTION_TRACE)
+            c->amqp.trace = atomic_load_explicit(&c->tracing, memory_order_relaxed);
         if (bits & CONNECTION_CLOSE) {
             struct amqp_error error = {.condition = "amqp:connection:forced",
                                        .description = "Connection forced-closed by management request"};
@@ -277,10 +275,12 @@ static void remember_peer(struct connection *c)
     if (c->properties.len)
         amqp_value_print(c->properties, props, sizeof props);
     c->opened = here_now();
-    c->opened_text =
-        xasprintf("Connection Opened: dir=%s host=%s vhost=%s encrypted=no auth=%s user=%s container_id=%s props=%s",
-                  c->connector ? "out" : "in", c->host, p->hostname, c->mechanism ? c->mechanism : "no",
-                  c->user ? c->user : "(null)", c->container, props);
+    char *head = xasprintf("Connection Opened: dir=%s host=%s vhost=%s encrypted=no auth=%s user=%s container_id=%s",
+                           c->connector ? "out" : "in", c->host, p->hostname, c->mechanism ? c->mechanism : "no",
+                           c->user ? c->user : "(null)", c->container);
+    c->opened_short = strlen(head);
+    c->opened_text = xasprintf("%s props=%s", head, props);
+    free(head);
 }
 
 static void on_opened(struct amqp_conn *a)

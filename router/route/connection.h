@@ -45,7 +45,7 @@ void connection_settings_ref(struct connection_settings *s);
 void connection_settings_unref(struct connection_settings *s);
 
 enum connection_to_control { CONNECTION_OPENED = 1, CONNECTION_GONE = 2 };
-enum connection_to_worker { CONNECTION_CLOSE = 1, CONNECTION_TRACE_ON = 2, CONNECTION_TRACE_OFF = 4 };
+enum connection_to_worker { CONNECTION_CLOSE = 1, CONNECTION_TRACE = 2 };
 
 struct connection {
     struct amqp_conn amqp;
@@ -66,9 +66,10 @@ struct connection {
     struct slice properties; /* the peer's, encoded; our copy */
     mono_ms opened;          /* monotonic */
     char *opened_text;       /* the log line's text after "[C<n>] " */
+    size_t opened_short;     /* so much of it comes before the peer's properties */
     /* worker writes, control reads; relaxed */
     _Atomic int64_t last_delivery; /* monotonic ms; 0: none yet */
-    _Atomic bool tracing;
+    _Atomic bool tracing;          /* control writes, the worker takes it over with CONNECTION_TRACE */
     /* both ways */
     struct letter to_control, to_worker;
     _Atomic uint32_t control_bits, worker_bits;

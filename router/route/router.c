@@ -356,7 +356,8 @@ enum err router_connector_status(const char *identity, struct connector_status *
     {
         const struct connection *c = list_entry(n, struct connection, node);
         if (c->connector == rc->connector)
-            snprintf(out->message, sizeof out->message, "[C%llu] %s", (unsigned long long)c->id, c->opened_text);
+            snprintf(out->message, sizeof out->message, "[C%llu] %.*s", (unsigned long long)c->id, (int)c->opened_short,
+                     c->opened_text);
     }
     out->urls = connector_urls_text(rc->connector);
     return OK;
