@@ -264,8 +264,11 @@ static void remember_peer(struct connection *c)
 {
     const struct amqp_conn_peer *p = amqp_conn_peer(&c->amqp);
     c->container = xstrdup(p->container_id);
-    c->user = text_or_none(p->user);
     c->mechanism = text_or_none(p->sasl_mechanism);
+    c->user = text_or_none(p->user);
+    if (c->user == NULL && c->mechanism == NULL)
+        c->user =
+            xstrdup("anonymous"); /* without a SASL layer: not authenticated, and yet a name for policy and views */
     if (p->properties.len) {
         uint8_t *copy = xmalloc(p->properties.len);
         memcpy(copy, p->properties.data, p->properties.len);
