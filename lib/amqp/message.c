@@ -1,9 +1,8 @@
 #include <trunkline/amqp/message.h>
 
 #include <string.h>
+#include <trunkline/amqp/annotations.h>
 #include <trunkline/amqp/codec.h>
-
-static const char ROUTER_PREFIX[] = "x-opt-qd.";
 
 /* What a section's value must be (AMQP 1.0 part 3.2, Message Format). */
 static bool is_section_type(uint64_t section, uint8_t code)
@@ -140,11 +139,6 @@ struct annotation {
     bool router;       /* its key begins "x-opt-qd." */
 };
 
-static bool is_router_key(struct slice key)
-{
-    return key.len >= sizeof ROUTER_PREFIX - 1 && memcmp(key.data, ROUTER_PREFIX, sizeof ROUTER_PREFIX - 1) == 0;
-}
-
 static bool enter_annotations(const uint8_t *m, const struct amqp_message_view *v, struct amqp_compound *map)
 {
     struct amqp_reader r;
@@ -164,7 +158,8 @@ static bool next_annotation(struct amqp_compound *map, struct annotation *a)
     bool text = amqp_read_text(&key_reader, &key) == OK;
     if (amqp_skip(&map->in) != OK || amqp_skip(&map->in) != OK)
         return false;
-    *a = (struct annotation){{NULL, from, (size_t)(map->in.at - from)}, text && is_router_key(key)};
+    *a = (struct annotation){{NULL, from, (size_t)(map->in.at - from)},
+                             text && amqp_annotation_of(key) != AMQP_ANNOTATION_OTHER};
     return true;
 }
 
