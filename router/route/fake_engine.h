@@ -262,11 +262,16 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
+    /* They may still name each other: first all go, then they are freed. */
     for (int i = 0; i < link_count; i++) {
+        bool was_gone = links[i]->gone;
+        links[i]->gone = true;
         if (links[i]->is_incoming)
             incoming_gone(links[i]);
-        else if (!links[i]->gone)
+        else if (!was_gone)
             outgoing_gone(links[i]);
+    }
+    for (int i = 0; i < link_count; i++) {
         free(links[i]->wanted);
         free(links[i]);
     }
