@@ -68,6 +68,17 @@ const struct destination *forward_choose(const struct address *a, const struct r
     return d;
 }
 
+/* Whether a link of this worker has gone, though the routes do not say so yet: several may end in one turn, and must
+ * not hand messages to each other in a circle. Those of other workers turn away what they get, until the routes are
+ * new. */
+static bool has_gone(struct link_token t)
+{
+    if (t.worker != here->worker)
+        return false;
+    const struct link *l = link_slots_find(here->slots, t);
+    return !l || l->gone;
+}
+
 bool forward_choose_other(const struct link *gone, const struct origin *o, struct link_token *to)
 {
     if ((o->flags & ORIGIN_COPY) || !gone->address)
@@ -75,7 +86,7 @@ bool forward_choose_other(const struct link *gone, const struct origin *o, struc
     const struct routes *r = address_routes(gone->address);
     for (uint32_t i = 0; i < r->count; i++) {
         uint32_t at = (o->delivery_id + i) % r->count;
-        if (link_token_equal(r->to[at].link, gone->token))
+        if (link_token_equal(r->to[at].link, gone->token) || has_gone(r->to[at].link))
             continue;
         atomic_fetch_add_explicit(&r->to[at].load->sent, 1, memory_order_relaxed);
         *to = r->to[at].link;

@@ -142,6 +142,30 @@ static void test_outgoing_link_gone_hands_waiting_messages_to_another(void **sta
     assert_said("r1: late settled; ");
 }
 
+/* A connection with several consumers of one address ends: its links go one after the other, and the routes still name
+ * them all. */
+static void test_outgoing_all_links_gone_at_once_release_what_waits(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx[3] = {new_link("r0", false, a), new_link("r1", false, a), new_link("r2", false, a)};
+    struct link *tx = new_link("tx", true, a);
+    route_to(a, rx, 3);
+    incoming_start(tx);
+    for (int i = 0; i < 6; i++)
+        comes(tx, "x", i % 2, true, false, false);
+    for (int i = 0; i < 3; i++) {
+        rx[i]->gone = true;
+        outgoing_gone(rx[i]);
+    }
+    assert_int_equal(tx->in.in_hand, 0);
+    assert_int_equal(tx->amqp.credit, 10);
+    uint64_t dropped = 0;
+    for (int i = 0; i < 3; i++)
+        dropped += atomic_load(&rx[i]->stats.dropped_presettled);
+    assert_int_equal(dropped, 3);
+}
+
 static void test_outgoing_link_gone_without_another_releases(void **state)
 {
     (void)state;
@@ -200,6 +224,7 @@ int main(void)
         TEST(test_outgoing_drain_sends_what_waits_first),
         TEST(test_outgoing_receiver_that_wants_settled_gets_settled),
         TEST(test_outgoing_link_gone_hands_waiting_messages_to_another),
+        TEST(test_outgoing_all_links_gone_at_once_release_what_waits),
         TEST(test_outgoing_link_gone_without_another_releases),
         TEST(test_outgoing_link_gone_with_unsettled_says_modified),
         TEST(test_outgoing_modified_is_relayed_with_delivery_failed),
