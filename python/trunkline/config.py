@@ -114,6 +114,7 @@ class _Loader:
             self.warn("%s (%s)" % (text, place))
         if entity_type.short == "console":
             self.warn("Console entity is deprecated: Use http:yes on listener entity instead")
+            self.warn("Section 'console' has no effect: its program is not run (%s)" % place)
             return
         number = registry.number(entity_type)
         if entity_type.short == ADDRESS and not self.address(section, values):

@@ -431,7 +431,8 @@ class Reader:
                 cursor.fail("'}' closes nothing")
             return None
         word = code[:-1].rstrip()
-        if code[-1] == "{" and is_name(word):
+        # A dotted type name is no section (router.link), but opens and closes like one.
+        if code[-1] == "{" and is_name(word.replace(".", "_")):
             line, column = cursor.line, cursor.position - cursor.line_start + 1
             if section:
                 self.error(
@@ -442,10 +443,16 @@ class Reader:
             return opened
         if "{" in code and is_name(code.split("{", 1)[0].rstrip() or "{"):
             cursor.fail("a section's '{' must be the last on its line, and its attributes on lines of their own")
-        cursor.fail(
+        what = (
             "found %s; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own"
             % show(code)
         )
+        if code[-1] == "{" and not section:
+            # A section all the same: what follows up to its '}' is no mistake of its own.
+            line, column = cursor.line, cursor.position - cursor.line_start + 1
+            self.error(line, column, what)
+            return Section("", show(word), line, column)
+        cursor.fail(what)
 
     def classic_value(self, cursor, key, value_at):
         """The value behind `key:`, at that position. A map moves the cursor to behind it."""

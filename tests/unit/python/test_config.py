@@ -332,7 +332,10 @@ def test_config_what_changes_nothing_is_accepted(text):
 
 def test_config_console_is_ignored_with_a_warning():
     loaded = load("console {\n proxy: x\n home: y\n}")
-    assert loaded.notes == [("AGENT", 16, "Console entity is deprecated: Use http:yes on listener entity instead")]
+    assert loaded.notes == [
+        ("AGENT", 16, "Console entity is deprecated: Use http:yes on listener entity instead"),
+        ("AGENT", 16, "Section 'console' has no effect: its program is not run (q.conf:1:1)"),
+    ]
     assert lines("console {\n}") == [
         "1:1: console: required attribute 'proxy' is missing",
         "1:1: console: required attribute 'home' is missing",

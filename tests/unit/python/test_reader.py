@@ -166,7 +166,21 @@ MISTAKES = [
                 1,
                 "found '{'; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own",
             ),
-            (3, 1, "'}' closes nothing"),
+        ],
+    ),
+    (
+        "9 x {\n a: b\n}\nrouter.link {\n c: d\n}\nlistener\n",
+        [
+            (
+                1,
+                1,
+                "found '9 x {'; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own",
+            ),
+            (
+                7,
+                1,
+                "found 'listener'; allowed are 'section {', 'attribute: value', '}' and '# comment', each on a line of its own",
+            ),
         ],
     ),
     ("id: A", [(1, 1, "attribute 'id' stands outside of any section")]),
