@@ -47,7 +47,7 @@ def test_environment(build):
     """Where tests find what was built, and options that make every sanitizer's report fatal. Suppressions name code of others only, never our own."""
     folder = ROOT / "tests" / "sanitizers"
     return {
-        "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+        "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:quarantine_size_mb=8",
         "LSAN_OPTIONS": "suppressions=%s:print_suppressions=0" % (folder / "lsan.supp"),
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         "TSAN_OPTIONS": "suppressions=%s:halt_on_error=0:exitcode=66:second_deadlock_stack=1" % (folder / "tsan.supp"),

