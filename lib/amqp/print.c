@@ -1,9 +1,11 @@
 #include <trunkline/amqp/print.h>
 
+#include "print_priv.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <trunkline/amqp/codec.h>
 #include <trunkline/amqp/performative.h>
 #include <trunkline/base/assert.h>
@@ -11,12 +13,7 @@
 /* Octets of a transfer's payload that a trace shows. */
 #define PAYLOAD_SHOWN 256
 
-struct text {
-    char *at, *end; /* one octet is left for the terminator */
-    bool cut;       /* there was more: nothing else is added */
-};
-
-static void add_octets(struct text *t, const char *s, size_t n)
+static void text_add_octets(struct text *t, const char *s, size_t n)
 {
     if (t->cut)
         return;
@@ -28,9 +25,9 @@ static void add_octets(struct text *t, const char *s, size_t n)
     t->at += n;
 }
 
-static void add(struct text *t, const char *s)
+void text_add(struct text *t, const char *s)
 {
-    add_octets(t, s, strlen(s));
+    text_add_octets(t, s, strlen(s));
 }
 
 static void __attribute__((format(printf, 2, 3))) addf(struct text *t, const char *format, ...)
@@ -41,20 +38,25 @@ static void __attribute__((format(printf, 2, 3))) addf(struct text *t, const cha
     int n = vsnprintf(piece, sizeof piece, format, args);
     va_end(args);
     ASSERT(n >= 0 && (size_t)n < sizeof piece);
-    add_octets(t, piece, (size_t)n);
+    text_add_octets(t, piece, (size_t)n);
+}
+
+void text_add_escaped(struct text *t, struct slice s)
+{
+    for (size_t i = 0; i < s.len && !t->cut; i++) {
+        uint8_t c = s.data[i];
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+            text_add_octets(t, (const char *)&s.data[i], 1);
+        else
+            addf(t, t->notation == PRINT_MESSAGE ? "\\%02x" : "\\x%02x", c);
+    }
 }
 
 static void add_quoted(struct text *t, struct slice s)
 {
-    add(t, "\"");
-    for (size_t i = 0; i < s.len && !t->cut; i++) {
-        uint8_t c = s.data[i];
-        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
-            add_octets(t, (const char *)&s.data[i], 1);
-        else
-            addf(t, "\\x%02x", c);
-    }
-    add(t, "\"");
+    text_add(t, "\"");
+    text_add_escaped(t, s);
+    text_add(t, "\"");
 }
 
 /* Proton quotes a symbol that is not made of letters alone. */
@@ -68,19 +70,19 @@ static bool is_word(struct slice s)
 
 static void add_symbol(struct text *t, struct slice s)
 {
-    add(t, ":");
-    if (is_word(s))
-        add_octets(t, (const char *)s.data, s.len);
+    text_add(t, ":");
+    if (is_word(s) && t->notation == PRINT_PROTON)
+        text_add_octets(t, (const char *)s.data, s.len);
     else
         add_quoted(t, s);
 }
 
 static void add_uuid(struct text *t, const uint8_t *u)
 {
-    add(t, "UUID(");
+    text_add(t, "UUID(");
     for (int i = 0; i < 16; i++)
         addf(t, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", u[i]);
-    add(t, ")");
+    text_add(t, ")");
 }
 
 static void add_hex(struct text *t, const char *name, const uint8_t *octets, size_t n)
@@ -88,7 +90,7 @@ static void add_hex(struct text *t, const char *name, const uint8_t *octets, siz
     addf(t, "%s(", name);
     for (size_t i = 0; i < n; i++)
         addf(t, "%02x", octets[i]);
-    add(t, ")");
+    text_add(t, ")");
 }
 
 static void add_character(struct text *t, uint32_t c)
@@ -97,6 +99,18 @@ static void add_character(struct text *t, uint32_t c)
         addf(t, "%c", (int)c);
     else
         addf(t, "U+%04" PRIX32, c);
+}
+
+/* As the log writes the time, but always in UTC. */
+static void add_date(struct text *t, int64_t ms)
+{
+    int64_t second = ms / 1000 - (ms % 1000 < 0), rest = (ms % 1000 + 1000) % 1000;
+    struct tm tm;
+    char date[64];
+    const struct tm *known = gmtime_r(&second, &tm);
+    ASSERT(known); /* 64 bits of milliseconds stay within an int of years */
+    strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &tm);
+    addf(t, "\"%s.%03d000 +0000\"", date, (int)rest);
 }
 
 static float float_of(uint32_t bits)
@@ -119,20 +133,20 @@ static void add_scalar(struct text *t, uint8_t code, const uint8_t *p, size_t n)
     struct slice s = {NULL, p, n};
     switch (code) {
     case AMQP_CODE_NULL:
-        add(t, "null");
+        text_add(t, "null");
         break;
     case AMQP_CODE_TRUE:
-        add(t, "true");
+        text_add(t, "true");
         break;
     case AMQP_CODE_FALSE:
-        add(t, "false");
+        text_add(t, "false");
         break;
     case AMQP_CODE_BOOLEAN:
-        add(t, p[0] ? "true" : "false");
+        text_add(t, p[0] ? "true" : "false");
         break;
     case AMQP_CODE_UINT0:
     case AMQP_CODE_ULONG0:
-        add(t, "0");
+        text_add(t, "0");
         break;
     case AMQP_CODE_UBYTE:
     case AMQP_CODE_SMALLUINT:
@@ -159,8 +173,13 @@ static void add_scalar(struct text *t, uint8_t code, const uint8_t *p, size_t n)
     case AMQP_CODE_ULONG:
         addf(t, "%" PRIu64, amqp_get64(p));
         break;
-    case AMQP_CODE_LONG:
     case AMQP_CODE_TIMESTAMP:
+        if (t->notation == PRINT_MESSAGE) {
+            add_date(t, (int64_t)amqp_get64(p));
+            break;
+        }
+        __attribute__((fallthrough));
+    case AMQP_CODE_LONG:
         addf(t, "%" PRId64, (int64_t)amqp_get64(p));
         break;
     case AMQP_CODE_FLOAT:
@@ -186,7 +205,7 @@ static void add_scalar(struct text *t, uint8_t code, const uint8_t *p, size_t n)
         break;
     case AMQP_CODE_VBIN8:
     case AMQP_CODE_VBIN32:
-        add(t, "b");
+        text_add(t, "b");
         add_quoted(t, s);
         break;
     case AMQP_CODE_STR8:
@@ -199,8 +218,6 @@ static void add_scalar(struct text *t, uint8_t code, const uint8_t *p, size_t n)
     }
 }
 
-static bool add_value(struct text *t, struct amqp_reader *r, unsigned depth);
-
 /* Fields that hold passwords. */
 static bool is_secret(const struct amqp_composite *type, uint32_t field)
 {
@@ -208,11 +225,11 @@ static bool is_secret(const struct amqp_composite *type, uint32_t field)
            (type->descriptor == AMQP_DESC_SASL_RESPONSE && field == 0);
 }
 
-static void add_field_name(struct text *t, const char *name)
+void text_add_field_name(struct text *t, const char *name)
 {
     for (; *name; name++)
-        add_octets(t, *name == '_' ? "-" : name, 1);
-    add(t, "=");
+        text_add_octets(t, *name == '_' ? "-" : name, 1);
+    text_add(t, "=");
 }
 
 /* Add list or map items. Result: whether they made sense. */
@@ -220,22 +237,22 @@ static bool add_items(struct text *t, struct amqp_compound c, const struct amqp_
                       unsigned depth)
 {
     bool first = true;
-    add(t, map ? "{" : "[");
+    text_add(t, map ? "{" : "[");
     for (uint32_t i = 0; i < c.count && !t->cut; i++) {
         if (type && amqp_read_null(&c.in))
             continue;
         if (!first)
-            add(t, map && i % 2 ? "=" : ", ");
+            text_add(t, map && i % 2 ? "=" : ", ");
         first = false;
         if (type && i < type->field_count)
-            add_field_name(t, type->fields[i]);
+            text_add_field_name(t, type->fields[i]);
         bool secret = type && is_secret(type, i);
         if (secret)
-            add(t, "<hidden>");
-        if (secret ? amqp_skip(&c.in) != OK : !add_value(t, &c.in, depth + 1))
+            text_add(t, "<hidden>");
+        if (secret ? amqp_skip(&c.in) != OK : !text_add_value(t, &c.in, depth + 1))
             return false;
     }
-    add(t, map ? "}" : "]");
+    text_add(t, map ? "}" : "]");
     return true;
 }
 
@@ -247,9 +264,9 @@ static void add_type(struct text *t, enum amqp_type type)
         AMQP_TYPES(X)
 #undef X
     };
-    add(t, "@PN_");
-    add(t, type == AMQP_TYPE_BOOLEAN ? "BOOL" : names[type]);
-    add(t, "[");
+    text_add(t, "@PN_");
+    text_add(t, type == AMQP_TYPE_BOOLEAN ? "BOOL" : names[type]);
+    text_add(t, "[");
 }
 
 static bool add_array_element(struct text *t, struct amqp_array *a)
@@ -275,18 +292,18 @@ static bool add_array(struct text *t, struct amqp_reader *r, unsigned depth)
     bool first = true;
     if (a.descriptor.len) {
         struct amqp_reader d = amqp_slice_reader(a.descriptor);
-        if (!add_value(t, &d, depth + 1))
+        if (!text_add_value(t, &d, depth + 1))
             return false;
         first = false;
     }
     while (a.count && !t->cut) {
         if (!first)
-            add(t, ", ");
+            text_add(t, ", ");
         first = false;
         if (!add_array_element(t, &a))
             return false;
     }
-    add(t, "]");
+    text_add(t, "]");
     return true;
 }
 
@@ -294,8 +311,8 @@ static bool add_array(struct text *t, struct amqp_reader *r, unsigned depth)
 static void add_composite_name(struct text *t, const struct amqp_composite *type)
 {
     const char *from = strchr(type->symbol, ':') + 1;
-    add(t, "@");
-    add_octets(t, from, (size_t)(strrchr(type->symbol, ':') - from));
+    text_add(t, "@");
+    text_add_octets(t, from, (size_t)(strrchr(type->symbol, ':') - from));
     addf(t, "(%" PRIu64 ") ", type->descriptor);
 }
 
@@ -307,21 +324,21 @@ static bool add_described(struct text *t, struct amqp_reader *r, unsigned depth)
         return false;
     const struct amqp_composite *type = code == AMQP_DESC_UNKNOWN ? NULL : amqp_composite_of(code);
     if (!type) {
-        add(t, "@");
-        if (!add_value(t, &descriptor, depth + 1))
+        text_add(t, "@");
+        if (!text_add_value(t, &descriptor, depth + 1))
             return false;
-        add(t, " ");
-        return add_value(t, r, depth + 1);
+        text_add(t, " ");
+        return text_add_value(t, r, depth + 1);
     }
     add_composite_name(t, type);
     struct amqp_compound list;
     if (amqp_enter_list(r, &list) == OK)
         return add_items(t, list, type->field_count ? type : NULL, false, depth + 1);
-    return add_value(t, r, depth + 1);
+    return text_add_value(t, r, depth + 1);
 }
 
 /* Add one value and step over it. Result: whether it made sense. */
-static bool add_value(struct text *t, struct amqp_reader *r, unsigned depth)
+bool text_add_value(struct text *t, struct amqp_reader *r, unsigned depth)
 {
     int code = amqp_peek(r);
     if (code < 0 || depth > AMQP_DEPTH_MAX)
@@ -357,13 +374,13 @@ static bool add_value(struct text *t, struct amqp_reader *r, unsigned depth)
     }
 }
 
-static struct text begin(char *out, size_t size)
+struct text text_begin(char *out, size_t size, enum print_notation notation)
 {
     ASSERT(size >= 4);
-    return (struct text){out, out + size - 1, false};
+    return (struct text){out, out + size - 1, false, notation};
 }
 
-static size_t finish(struct text *t, const char *out)
+size_t text_finish(struct text *t, const char *out)
 {
     if (t->cut)
         memcpy(t->at - 3, "...", 3);
@@ -373,17 +390,17 @@ static size_t finish(struct text *t, const char *out)
 
 static void add_sensible(struct text *t, struct amqp_reader *r)
 {
-    if (!add_value(t, r, 0))
-        add(t, "<malformed>");
+    if (!text_add_value(t, r, 0))
+        text_add(t, "<malformed>");
 }
 
 size_t amqp_value_print(struct slice value, char *out, size_t size)
 {
-    struct text t = begin(out, size);
+    struct text t = text_begin(out, size, PRINT_PROTON);
     struct amqp_reader r = amqp_slice_reader(value);
     if (value.len)
         add_sensible(&t, &r);
-    return finish(&t, out);
+    return text_finish(&t, out);
 }
 
 static void add_payload(struct text *t, const struct amqp_reader *there, size_t whole)
@@ -392,7 +409,7 @@ static void add_payload(struct text *t, const struct amqp_reader *there, size_t 
     addf(t, " (%zu) ", whole);
     add_quoted(t, (struct slice){NULL, there->at, n});
     if (n < whole)
-        add(t, "...");
+        text_add(t, "...");
 }
 
 static void add_frame(struct text *t, const char *arrow, const uint8_t *frame, size_t n)
@@ -404,19 +421,19 @@ static void add_frame(struct text *t, const char *arrow, const uint8_t *frame, s
         return;
     }
     if (body == size) {
-        add(t, "(EMPTY FRAME)");
+        text_add(t, "(EMPTY FRAME)");
         return;
     }
     struct amqp_reader r = amqp_reader(frame + body, (n < size ? n : size) - body);
-    if (!add_value(t, &r, 0))
-        add(t, "<malformed>");
+    if (!text_add_value(t, &r, 0))
+        text_add(t, "<malformed>");
     else if ((size_t)(r.at - frame) < size)
         add_payload(t, &r, size - (size_t)(r.at - frame));
 }
 
 size_t amqp_frame_print(uint64_t conn, bool incoming, const uint8_t *frame, size_t n, char *out, size_t size)
 {
-    struct text t = begin(out, size);
+    struct text t = text_begin(out, size, PRINT_PROTON);
     const char *arrow = incoming ? "<-" : "->";
     addf(&t, "[C%" PRIu64 "]:", conn);
     if (n >= AMQP_FRAME_HEAD && memcmp(frame, "AMQP", 4) == 0) {
@@ -427,5 +444,5 @@ size_t amqp_frame_print(uint64_t conn, bool incoming, const uint8_t *frame, size
     } else {
         add_frame(&t, arrow, frame, n);
     }
-    return finish(&t, out);
+    return text_finish(&t, out);
 }

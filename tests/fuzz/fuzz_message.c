@@ -1,10 +1,12 @@
 /* Any octets as a message. What must hold: sections lie inside, behind each other; a prefix is never understood
- * otherwise than the whole; what is stripped has no router annotations, fits, and can be read. */
+ * otherwise than the whole; what is stripped has no router annotations, fits, and can be read; what is printed is one
+ * line of ASCII within its memory, and more of a message does not change it once all of its head is there. */
 #include <trunkline/amqp/message.h>
 
 #include <stdlib.h>
 #include <string.h>
 #include <trunkline/amqp/codec.h>
+#include <trunkline/amqp/message_print.h>
 #include <trunkline/base/assert.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t n);
@@ -53,8 +55,27 @@ static void assert_prefix_agrees(const uint8_t *m, size_t n, enum amqp_section d
         ASSERT(memcmp(&part, v, sizeof part) == 0);
 }
 
+static void try_print(const uint8_t *m, size_t n, uint32_t parts, size_t size)
+{
+    char text[2048], again[2048];
+    text[size] = '#';
+    size_t len = amqp_message_print(m, n, parts, text, size);
+    ASSERT(len < size && text[size] == '#' && strlen(text) == len);
+    for (size_t i = 0; i < len; i++)
+        ASSERT(text[i] >= 0x20 && text[i] < 0x7f);
+    for (size_t part = n; part > n / 2; part -= 1 + part / 4) {
+        bool whole;
+        size_t head = amqp_message_head(m, part, &whole);
+        ASSERT(head <= part);
+        amqp_message_print(m, head, parts, again, size);
+        ASSERT(!whole || strcmp(text, again) == 0);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t n)
 {
+    try_print(octets, n, UINT32_MAX, 2047);
+    try_print(octets, n, (uint32_t)n, 4 + n % 64);
     for (enum amqp_section depth = AMQP_SECTION_HEADER; depth <= AMQP_SECTION_FOOTER; depth++) {
         struct amqp_message_view v;
         enum err e = amqp_message_scan(octets, n, depth, &v);
