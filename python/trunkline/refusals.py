@@ -65,18 +65,6 @@ ATTRIBUTES = (
 NO_EFFECT = (
     ("router", "debugDumpFile", bool, "there are no memory pools to report on"),
     ("listener", "trustedCertsFile", bool, "use caCertFile of an sslProfile"),
-    (
-        "listener",
-        "messageLoggingComponents",
-        lambda v: v != "none",
-        "messages are not logged in this version of the router",
-    ),
-    (
-        "connector",
-        "messageLoggingComponents",
-        lambda v: v != "none",
-        "messages are not logged in this version of the router",
-    ),
 )
 
 # Sections that Qpid Dispatch 1.19 refuses too (management reference 13.1), and what to write instead.

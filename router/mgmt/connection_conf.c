@@ -8,6 +8,7 @@
 #include <router/route/registry.h>
 #include <stdlib.h>
 #include <string.h>
+#include <trunkline/amqp/message_print.h>
 #include <trunkline/base/alloc.h>
 
 /* Without maxSessionFrames: octets of large messages that a session may have on their way through the router, so that
@@ -105,6 +106,22 @@ static void failover_add(struct connection_settings *s, struct attrs *a) ON_CONT
 
 /* ---- settings ---- */
 
+/* What the log shows of messages. */
+static uint32_t message_parts(struct attrs *a) ON_CONTROL
+{
+    PyObject *list = attrs_list(a, "messageLogging");
+    uint32_t parts = 0, part;
+    for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(list) && attrs_ok(a); i++) {
+        PyObject *item = PyList_GET_ITEM(list, i);
+        const char *name = PyUnicode_Check(item) ? PyUnicode_AsUTF8(item) : NULL;
+        if (name != NULL && amqp_message_part_by_name(name, &part))
+            parts |= part;
+        else
+            attrs_fail(a, "messageLogging", "names a part that messages do not have");
+    }
+    return parts;
+}
+
 static void common_to_both(struct connection_settings *s, struct attrs *a) ON_CONTROL
 {
     const char *host = attrs_text(a, "host"), *port = attrs_text(a, "port");
@@ -113,6 +130,7 @@ static void common_to_both(struct connection_settings *s, struct attrs *a) ON_CO
     s->role = role_attr(a);
     s->strip_in = attrs_bool(a, "stripIn");
     s->strip_out = attrs_bool(a, "stripOut");
+    s->message_parts = message_parts(a);
     s->link_capacity = (uint32_t)attrs_int(a, "linkCapacity", 1, INT32_MAX);
     s->max_frame_size = (uint32_t)attrs_int(a, "maxFrameSize", 512, INT32_MAX);
     s->max_sessions = (uint32_t)attrs_int(a, "maxSessions", 1, 32768);

@@ -2,6 +2,7 @@
 
 #include <router/route/here.h>
 #include <router/route/incoming.h>
+#include <router/route/message_log.h>
 #include <router/route/outgoing.h>
 #include <router/route/registry.h>
 #include <stdlib.h>
@@ -213,6 +214,7 @@ static void on_gone(struct amqp_link *a)
 {
     struct link *l = link_of(a);
     l->gone = true;
+    message_log_forget(l);
     if (l->answered && l->refusal == ATTACH_OK && log_enabled(LOG_ROUTER_CORE, LOG_LEVEL_INFO))
         log_gone(l, !(a->flags & AMQP_LINK_DETACHED_REMOTE));
     if (l->is_incoming)
@@ -415,6 +417,7 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
     c->connector = connector;
     c->strip_in = settings->strip_in;
     c->strip_out = settings->strip_out;
+    c->message_parts = settings->message_parts;
     c->host = xstrdup(connector ? host : t->peer);
     c->made = here_now();
     c->to_control = (struct letter)LETTER_INIT(registry_on_connection);

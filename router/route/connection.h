@@ -30,6 +30,7 @@ struct connection_settings {
     char *at;   /* its configured "host:port" */
     enum connection_role role;
     bool strip_in, strip_out;
+    uint32_t message_parts; /* what the log shows of messages (amqp/message_print.h); 0: it shows no messages */
     uint32_t link_capacity;
     uint32_t max_frame_size, max_sessions, session_window;
     uint32_t idle_timeout_ms, handshake_timeout_ms;
@@ -56,6 +57,7 @@ struct connection {
     struct connection_settings *settings; /* counted */
     struct connector *connector;          /* NULL: it was accepted */
     bool strip_in, strip_out;
+    uint32_t message_parts;
     char *host; /* peer's "ip:port", or the connector's "host:port" */
     mono_ms made;
     /* worker */

@@ -16,8 +16,10 @@
 #include <router/route/forward.h>
 #include <router/route/here.h>
 #include <router/route/incoming.h>
+#include <router/route/message_log.h>
 #include <router/route/outgoing.h>
 #include <router/route/request.h>
+#include <trunkline/amqp/terminus.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/rcu.h>
 #include <trunkline/io/worker.h>
@@ -190,6 +192,16 @@ void amqp_link_update(struct amqp_link *lk, uint32_t id, const struct amqp_state
     say("%s: #%u is %s; ", name_of(lk), id, state_name(state));
 }
 
+void amqp_link_peer_source(const struct amqp_link *lk, struct amqp_terminus_view *out)
+{
+    *out = (struct amqp_terminus_view){.address = lk->is_sender ? "here" : "there"};
+}
+
+void amqp_link_peer_target(const struct amqp_link *lk, struct amqp_terminus_view *out)
+{
+    *out = (struct amqp_terminus_view){.address = lk->is_sender ? "there" : "here"};
+}
+
 /* ---- threads ---- */
 
 static mono_ms fake_now = 1000;
@@ -266,6 +278,7 @@ static int teardown(void **state)
     for (int i = 0; i < link_count; i++) {
         bool was_gone = links[i]->gone;
         links[i]->gone = true;
+        message_log_forget(links[i]);
         if (links[i]->is_incoming)
             incoming_gone(links[i]);
         else if (!was_gone)

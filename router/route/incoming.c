@@ -3,6 +3,7 @@
 #include <router/route/connection.h>
 #include <router/route/forward.h>
 #include <router/route/here.h>
+#include <router/route/message_log.h>
 #include <router/route/request.h>
 #include <stdlib.h>
 #include <trunkline/amqp/message.h>
@@ -493,8 +494,21 @@ static void continue_delivery(struct link *l, struct amqp_transfer *t)
     }
 }
 
+static void log_received(struct link *l, const struct amqp_transfer *t)
+{
+    if (t->aborted) {
+        message_log_aborted(l);
+        return;
+    }
+    if (l->in.way == INCOMING_ASSEMBLE && l->in.assembly->len + t->payload.len > REQUEST_MAX)
+        message_log_oversize(l);
+    message_log_piece(l, t->first, !t->more, t->payload.data, t->payload.len);
+}
+
 void incoming_transfer(struct link *l, struct amqp_transfer *t)
 {
+    if (message_log_is_on(l))
+        log_received(l, t);
     if (t->first) {
         begin(l, t);
     } else if (t->aborted) {

@@ -21,6 +21,7 @@
 struct connection;
 struct copies;
 struct assembly;
+struct message_head;
 
 enum { LINK_RATE_SECONDS = 5 };
 
@@ -119,6 +120,7 @@ struct link {
     uint64_t identity;
     /* worker */
     bool answered, gone;
+    struct message_head *logged; /* of the message in progress, message_log.h; NULL: none is to be logged */
     union {
         struct incoming in;
         struct outgoing out;

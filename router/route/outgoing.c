@@ -3,6 +3,7 @@
 #include <router/route/connection.h>
 #include <router/route/forward.h>
 #include <router/route/here.h>
+#include <router/route/message_log.h>
 #include <stdlib.h>
 #include <trunkline/amqp/message.h>
 #include <trunkline/base/alloc.h>
@@ -168,8 +169,11 @@ static enum err send_part(struct link *l, const struct frame *f, const struct sl
         l->out.unsettled++;
         note_in_hand(l);
     }
-    if (starts && (e == OK || l->amqp.in_delivery))
+    bool some = e == OK || *sent || l->amqp.in_delivery;
+    if (starts && some)
         count_sent(l, settled);
+    if (some && message_log_is_on(l))
+        message_log_piece(l, starts, e == OK && !more, payload->data, *sent);
     return e;
 }
 
@@ -238,6 +242,8 @@ static void abort_message(struct link *l, struct message *m)
     uint32_t frames = message_held_frames(m);
     if (m->started) {
         amqp_link_abort(&l->amqp);
+        if (message_log_is_on(l))
+            message_log_aborted(l);
         if (!m->settled && !link_wants_settled(l))
             no_longer_unsettled(l);
     }
