@@ -99,6 +99,7 @@ void paths_remove(struct paths *p, uint32_t node)
     struct path_tree *t = u32map_get(&p->by_root, node);
     if (t)
         tree_free(p, t);
+    free(p->nodes[node].edges);
     p->nodes[node] = (struct node){0};
 }
 

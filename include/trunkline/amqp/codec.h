@@ -551,10 +551,10 @@ static inline bool amqp_writer_fits(const struct amqp_writer *w)
     return w->len <= w->capacity;
 }
 
-/* Room for n octets at the end, or NULL when they only count. */
+/* Room for n octets at the end, or NULL when they only count, as all do in a writer without memory. */
 static inline uint8_t *amqp_writer_room(struct amqp_writer *w, size_t n)
 {
-    uint8_t *p = w->len + n <= w->capacity ? w->base + w->len : NULL;
+    uint8_t *p = w->base && w->len + n <= w->capacity ? w->base + w->len : NULL;
     w->len += n;
     return p;
 }
