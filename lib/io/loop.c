@@ -209,6 +209,9 @@ static void run_hooks(struct loop *l)
         if (!did_something)
             return;
     }
+    /* Enough for this turn, but what was gathered for others goes before the quiet point: it may name what we have
+     * read under RCU. */
+    run_phase(l, LOOP_GATHER);
     l->again = true;
 }
 

@@ -190,6 +190,34 @@ static void test_loop_hook_that_always_works_does_not_stop_the_turn(void **state
     loop_hook_remove(&busy);
 }
 
+static bool gathered;
+static bool on_gather(struct loop_hook *h)
+{
+    (void)h;
+    gathered = true;
+    return false;
+}
+
+static bool on_busy_flush(struct loop_hook *h)
+{
+    (void)h;
+    gathered = false;
+    return true;
+}
+
+static void test_loop_what_a_busy_flush_leaves_is_gathered_in_the_same_turn(void **state)
+{
+    (void)state;
+    struct loop_hook gather = LOOP_HOOK_INIT(on_gather), flush = LOOP_HOOK_INIT(on_busy_flush);
+    loop_hook_add(loop, &gather, LOOP_GATHER);
+    loop_hook_add(loop, &flush, LOOP_FLUSH);
+    loop_stop(loop);
+    loop_run(loop);
+    assert_true(gathered);
+    loop_hook_remove(&gather);
+    loop_hook_remove(&flush);
+}
+
 static int idled;
 static bool on_idle(struct loop_hook *h)
 {
@@ -282,6 +310,7 @@ int main(void)
         T(test_loop_hooks_run_by_phase_and_again_while_one_works),
         T(test_loop_hook_may_remove_the_next_and_itself),
         T(test_loop_hook_that_always_works_does_not_stop_the_turn),
+        T(test_loop_what_a_busy_flush_leaves_is_gathered_in_the_same_turn),
         T(test_loop_idle_hook_runs_once_after_silence),
         T(test_loop_reader_lets_grace_periods_pass_asleep_and_busy),
     };

@@ -5,7 +5,7 @@
  * turn)
  *   2. read the clock, once
  *   3. descriptors, letters, timers
- *   4. hooks, in order; again from the first while one of them did something (bounded)
+ *   4. hooks, in order; again from the first while one of them did something (bounded; those of phase GATHER come last)
  *   5. quiet point of RCU, if the loop is a reader
  *
  * Nothing is called from within another callback: removing a watch, timer or hook from anywhere on the loop's thread is
