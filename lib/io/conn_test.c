@@ -29,7 +29,7 @@ static void on_stopped(struct worker *w)
     loop_hook_remove(&turn_hook);
 }
 
-static const struct worker_hooks hooks = {on_started, on_stopped};
+static const struct worker_hooks hooks = {.started = on_started, .stopped = on_stopped};
 
 static int begin(void **state)
 {

@@ -46,7 +46,7 @@ static void on_closed(struct connector *c)
 }
 
 static const struct connector_ops ops = {on_connected, on_failed, on_closed};
-static const struct worker_hooks no_hooks = {NULL, NULL};
+static const struct worker_hooks no_hooks = {.started = NULL};
 
 static int begin(void **state)
 {

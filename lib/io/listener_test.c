@@ -55,7 +55,7 @@ static void on_closed(struct listener *l)
 }
 
 static const struct listener_ops ops = {on_accepted, on_closed};
-static const struct worker_hooks no_hooks = {NULL, NULL};
+static const struct worker_hooks no_hooks = {.started = NULL};
 
 static int begin(void **state)
 {

@@ -138,6 +138,20 @@ static void wait_for(sem_t *sem)
         ASSERT(errno == EINTR);
 }
 
+/* The end goes in two steps as well, so that no letter is left in a box, nor posted to a loop that is no more:
+ *   1. each worker ends its connections and reports; what that tells other workers is in their boxes then
+ *   2. control lets them go; each delivers what is in its box */
+static void deliver_the_last_letters(struct worker *w)
+{
+    if (hooks->ending)
+        hooks->ending(w);
+    report();
+    wait_for(&may_go);
+    loop_stop(w->loop);
+    loop_run(w->loop);
+    ASSERT(list_is_empty(&w->conns));
+}
+
 static void live(struct worker *w)
 {
     io_conn_worker_init(w);
@@ -146,6 +160,7 @@ static void live(struct worker *w)
     report();
     loop_run(w->loop);
     end_connections(w);
+    deliver_the_last_letters(w);
     if (hooks->stopped)
         hooks->stopped(w);
     io_conn_worker_fini(w);
@@ -229,6 +244,10 @@ void workers_stop(void)
 {
     for (int i = 0; i < count; i++)
         worker_post(&workers[i], &workers[i].stop);
+    for (int i = 0; i < count; i++)
+        wait_for(&reported);
+    for (int i = 0; i < count; i++)
+        sem_post(&may_go);
     if (count > 0)
         join_all(count);
 }

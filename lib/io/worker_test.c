@@ -1,5 +1,6 @@
 #include <trunkline/io/worker.h>
 
+#include <sched.h>
 #include <signal.h>
 
 static unsigned long worker_turn_of_test;
@@ -27,7 +28,7 @@ static void on_stopped(struct worker *w)
     atomic_fetch_add(&stopped, 1);
 }
 
-static const struct worker_hooks hooks = {on_started, on_stopped};
+static const struct worker_hooks hooks = {.started = on_started, .stopped = on_stopped};
 
 static void test_worker_hooks_run_on_each_thread_at_start_and_stop(void **state)
 {
@@ -56,10 +57,46 @@ static void test_worker_senseless_numbers_are_refused(void **state)
 static void test_worker_without_hooks_and_stop_twice(void **state)
 {
     (void)state;
-    const struct worker_hooks none = {NULL, NULL};
+    const struct worker_hooks none = {.started = NULL};
     assert_int_equal(workers_start(2, &none), OK);
     workers_stop();
     workers_stop();
+}
+
+/* Worker 0 posts to worker 1 when that has ended its connections already. */
+static _Atomic bool one_is_ending, last_is_delivered;
+
+static void on_ending(struct worker *w)
+{
+    if (worker_index(w) == 1)
+        atomic_store(&one_is_ending, true);
+}
+
+static void on_last(struct letter *l)
+{
+    (void)l;
+    atomic_store(&last_is_delivered, thread_worker_index() == 1);
+}
+
+static struct letter last_letter = LETTER_INIT(on_last);
+
+static void on_relay(struct letter *l)
+{
+    (void)l;
+    while (!atomic_load(&one_is_ending))
+        sched_yield();
+    worker_post(worker_by_index(1), &last_letter);
+}
+
+static void test_worker_stop_delivers_letters_from_those_that_end_later(void **state)
+{
+    (void)state;
+    const struct worker_hooks ending = {.ending = on_ending};
+    struct letter relay = LETTER_INIT(on_relay);
+    assert_int_equal(workers_start(2, &ending), OK);
+    worker_post(worker_by_index(0), &relay);
+    workers_stop();
+    assert_true(atomic_load(&last_is_delivered));
 }
 
 /* Place the next connection. Result: the index of its worker. */
@@ -100,6 +137,7 @@ int main(void)
         cmocka_unit_test(test_worker_hooks_run_on_each_thread_at_start_and_stop),
         cmocka_unit_test(test_worker_senseless_numbers_are_refused),
         cmocka_unit_test(test_worker_without_hooks_and_stop_twice),
+        cmocka_unit_test(test_worker_stop_delivers_letters_from_those_that_end_later),
         cmocka_unit_test(test_worker_choose_fills_pairs_and_prefers_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

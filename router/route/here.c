@@ -32,12 +32,24 @@ static void answer_arrives(const struct answer *a)
         incoming_answer(l, a);
 }
 
+static void frame_from_afar(struct link_token to, const struct frame *f)
+{
+    if (!here->ending)
+        frame_arrives(to, f);
+}
+
+static void answer_from_afar(const struct answer *a)
+{
+    if (!here->ending)
+        answer_arrives(a);
+}
+
 static void post_to_worker(int worker, struct letter *l)
 {
     worker_post(worker_by_index(worker), l);
 }
 
-const struct outbox_handler here_arrivals = {.post = post_to_worker, .frame = frame_arrives, .answer = answer_arrives};
+const struct outbox_handler here_arrivals = {.post = post_to_worker, .frame = frame_from_afar, .answer = answer_from_afar};
 
 void here_deliver(struct link_token to, const struct frame *f)
 {

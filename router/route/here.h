@@ -24,6 +24,7 @@ struct route_here {
     struct outboxes *outboxes;
     const struct route_world *world;
     struct loop *loop;
+    bool ending; /* the router stops and all connections have ended: what still comes is only given up */
 };
 
 /* The calling thread's. */

@@ -24,12 +24,18 @@ void request_serve(request_fn *fn)
     server = fn;
 }
 
-static void request_deliver(struct letter *l)
+static void serve(const struct request *r)
 {
-    struct request *r = container_of(l, struct request, letter);
     server(r->message, r->len, r->connection_id, r->key);
     /* The node accepts what it is sent, whatever the answer says (management reference 2.2). */
     here_answer(&r->origin, 0, true, r->origin.flags & ORIGIN_SETTLED ? &state_none : &state_accepted);
+}
+
+static void request_deliver(struct letter *l)
+{
+    struct request *r = container_of(l, struct request, letter);
+    if (!here->ending) /* else there are no workers any more, and nobody to hear the answer */
+        serve(r);
     free(r->key);
     free(r);
 }

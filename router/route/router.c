@@ -39,6 +39,7 @@ static struct {
     char *id;
     struct loop *loop;
     struct list listeners, connectors;
+    uint32_t open; /* listeners and connectors that have not been released, those that are closing included */
     struct route_here control_here;
     _Atomic uint32_t max_connections;
     _Atomic uint64_t processed, denied;
@@ -81,7 +82,14 @@ static void worker_stopped(struct worker *w)
     state = NULL;
 }
 
-static const struct worker_hooks worker_hooks = {.started = worker_started, .stopped = worker_stopped};
+static void worker_ending(struct worker *w)
+{
+    (void)w;
+    here->ending = true;
+}
+
+static const struct worker_hooks worker_hooks = {
+    .started = worker_started, .stopped = worker_stopped, .ending = worker_ending};
 
 /* ---- the whole ---- */
 
@@ -194,8 +202,9 @@ static void on_accepted(struct listener *l, struct worker *w, int fd, const stru
     connection_new(w, fd, rl->settings, NULL, NULL);
 }
 
-static void listener_release(struct router_listener *rl)
+static void listener_release(struct router_listener *rl) ON_CONTROL
 {
+    router.open--;
     connection_settings_unref(rl->settings);
     free(rl->identity);
     free(rl);
@@ -203,6 +212,7 @@ static void listener_release(struct router_listener *rl)
 
 static void on_listener_closed(struct listener *l)
 {
+    assert_on_control();
     struct router_listener *rl = listener_owner(l);
     listener_free(&rl->listener);
     listener_release(rl);
@@ -236,6 +246,7 @@ enum err router_add_listener(const char *identity, const char *host, const char 
     if (find_listener(identity))
         return ERR_EXISTS;
     struct router_listener *rl = xcalloc(1, sizeof *rl);
+    router.open++;
     rl->identity = xstrdup(identity);
     connection_settings_ref(settings);
     rl->settings = settings;
@@ -278,8 +289,9 @@ static void on_connect_failed(struct connector *c, const char *host, const char 
         LOG_PEER(SERVER, INFO, "Connection to %s:%s failed: %s", host, service, why);
 }
 
-static void connector_release(struct router_connector *rc)
+static void connector_release(struct router_connector *rc) ON_CONTROL
 {
+    router.open--;
     connection_settings_unref(rc->settings);
     free(rc->identity);
     free(rc->at);
@@ -288,6 +300,7 @@ static void connector_release(struct router_connector *rc)
 
 static void on_connector_closed(struct connector *c)
 {
+    assert_on_control();
     struct router_connector *rc = connector_owner(c);
     connector_free(&rc->connector);
     connector_release(rc);
@@ -313,6 +326,7 @@ enum err router_add_connector(const char *identity, const char *host, const char
     if (find_connector(identity))
         return ERR_EXISTS;
     struct router_connector *rc = xcalloc(1, sizeof *rc);
+    router.open++;
     rc->identity = xstrdup(identity);
     rc->at = xasprintf("%s:%s", host, port);
     connection_settings_ref(settings);
@@ -372,9 +386,12 @@ void router_stop(void)
         connector_close(list_entry(n, struct router_connector, node)->connector);
     registry_stopping();
     workers_stop();
-    /* One turn, for what they have posted. */
-    loop_stop(router.loop);
-    loop_run(router.loop);
+    router.control_here.ending = true;
+    /* For what they have posted: the first turn finds all of it, and then it is the listeners' and connectors' turn. */
+    do {
+        loop_stop(router.loop);
+        loop_run(router.loop);
+    } while (router.open);
     registry_fini();
     rcu_barrier_all();
     outboxes_free(&router.control_here.outboxes);

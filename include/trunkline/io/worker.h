@@ -19,6 +19,10 @@ struct worker_hooks {
      * worker have ended. */
     void (*started)(struct worker *w);
     void (*stopped)(struct worker *w);
+    /* The worker's connections have ended. Letters that come between this and `stopped` were under way then, and are
+     * delivered for the sake of what they carry. They must not post to workers: some may have had their last turn. May
+     * be NULL. */
+    void (*ending)(struct worker *w);
 };
 
 /* Start n threads (role worker, RCU readers, all signals blocked); returns when all of them run.
@@ -27,7 +31,8 @@ struct worker_hooks {
  *   Errors:    ERR_INVALID, n is not in 1..WORKERS_MAX; ERR_SYSTEM, errno says why; nothing is left running. */
 enum err workers_start(int n, const struct worker_hooks *hooks);
 /* End connections that are left (their `ended` runs), then the loops, and join the threads. Listeners and connectors
- * must be closed before. Letters still in the boxes are dropped. Thread: control. */
+ * must be closed before. Letters that are in the boxes when the last connection has ended are delivered, so nothing
+ * that they carry is lost. Thread: control. */
 void workers_stop(void);
 
 /* Thread: any, between start and stop. */
