@@ -39,6 +39,11 @@ void amqp_link_peer_target(const struct amqp_link *lk, struct amqp_terminus_view
     out->address = lk->priv->target_address;
 }
 
+bool amqp_link_is_open(const struct amqp_link *lk)
+{
+    return !(lk->flags & (AMQP_LINK_DETACHED_LOCAL | AMQP_LINK_DETACHED_REMOTE)) && amqp_session_is_up(lk->session);
+}
+
 const char *amqp_link_name(const struct amqp_link *lk)
 {
     return lk->priv->chars;

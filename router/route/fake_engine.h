@@ -72,6 +72,11 @@ static const char *state_name(const struct amqp_state *s)
     }
 }
 
+bool amqp_link_is_open(const struct amqp_link *lk)
+{
+    return !container_of(lk, struct link, amqp)->gone;
+}
+
 uint32_t amqp_link_sendable(struct amqp_link *lk)
 {
     return room ? lk->credit : 0;

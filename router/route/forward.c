@@ -68,15 +68,15 @@ const struct destination *forward_choose(const struct address *a, const struct r
     return d;
 }
 
-/* Whether a link of this worker has gone, though the routes do not say so yet: several may end in one turn, and must
- * not hand messages to each other in a circle. Those of other workers turn away what they get, until the routes are
- * new. */
+/* Whether a link of this worker has gone, or goes with its session or connection, though the routes do not say so yet:
+ * several may end in one turn, and must not hand messages to each other in a circle, nor all of them from one to the
+ * next. Those of other workers turn away what they get, until the routes are new. */
 static bool has_gone(struct link_token t)
 {
     if (t.worker != here->worker)
         return false;
     const struct link *l = link_slots_find(here->slots, t);
-    return !l || l->gone;
+    return !l || l->gone || !amqp_link_is_open(&l->amqp);
 }
 
 bool forward_choose_other(const struct link *gone, const struct origin *o, struct link_token *to)

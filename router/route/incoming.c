@@ -169,6 +169,13 @@ static int rank(enum amqp_state_code c)
     }
 }
 
+/* What an abort of the delivery in progress must know. */
+static void note_early_answer(struct link *l, uint32_t first, uint32_t last)
+{
+    if (l->in.delivery_id - first <= last - first)
+        l->in.current_answered = true;
+}
+
 /* One copy of a delivery is done: the last one decides, with the outcome of the highest rank. */
 static void copy_done(struct link *l, const struct answer *a)
 {
@@ -184,6 +191,7 @@ static void copy_done(struct link *l, const struct answer *a)
     memcpy(d->token, &c, sizeof c);
     if (c.waiting)
         return;
+    note_early_answer(l, a->first, a->first);
     if (a->flags & ORIGIN_SETTLED) {
         amqp_link_forget(&l->amqp, a->first);
         give_back(l, 1);
@@ -216,9 +224,12 @@ void incoming_answer(struct link *l, const struct answer *a)
             amqp_link_update(&l->amqp, a->first, &a->state);
         return;
     }
-    if (a->flags & ORIGIN_COPY)
+    if (a->flags & ORIGIN_COPY) {
         copy_done(l, a);
-    else if (a->flags & ORIGIN_SETTLED)
+        return;
+    }
+    note_early_answer(l, a->first, a->last);
+    if (a->flags & ORIGIN_SETTLED)
         give_back(l, a->last - a->first + 1);
     else
         settle(l, a->first, a->last, &a->state);
@@ -411,6 +422,7 @@ static void begin(struct link *l, struct amqp_transfer *t)
     l->in.delivery_id = t->id;
     l->in.message_format = t->message_format;
     l->in.current_settled = t->settled;
+    l->in.current_answered = false;
     l->in.in_hand++;
     link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
     stat_add(&l->stats.deliveries, 1);
@@ -512,11 +524,11 @@ void incoming_transfer(struct link *l, struct amqp_transfer *t)
     if (t->first) {
         begin(l, t);
     } else if (t->aborted) {
-        /* An outcome that came early has given the credit back already. */
-        bool in_hand = l->in.current_settled || amqp_link_delivery(&l->amqp, l->in.delivery_id);
         abort_delivery(l);
         amqp_link_forget(&l->amqp, l->in.delivery_id);
-        give_back(l, in_hand);
+        /* An outcome that came early has given the credit back already. */
+        if (!l->in.current_answered)
+            give_back(l, 1);
         return;
     } else {
         l->in.current_settled = l->in.current_settled || t->settled;

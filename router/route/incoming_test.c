@@ -137,6 +137,26 @@ static void test_incoming_link_gone_half_way_aborts_where_it_went(void **state)
     assert_said("rx: abort; ");
 }
 
+/* The receiver goes half way, then the sender gives up: that is one credit. */
+static void test_incoming_presettled_cut_then_aborted_gives_credit_back_once(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 2;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "waits", true, true, false, false);
+    comes(tx, "first", true, true, true, false);
+    said[0] = 0;
+    rx->gone = true;
+    outgoing_gone(rx);
+    assert_said("tx: credit +1; ");
+    comes(tx, "", true, false, false, true);
+    assert_said("");
+    assert_int_equal(tx->in.in_hand + tx->amqp.credit, tx->capacity);
+}
+
 static void test_incoming_garbage_is_rejected(void **state)
 {
     (void)state;
@@ -228,6 +248,7 @@ int main(void)
         TEST(test_incoming_multicast_best_outcome_wins_when_all_are_in),
         TEST(test_incoming_abort_half_way_aborts_where_it_went),
         TEST(test_incoming_link_gone_half_way_aborts_where_it_went),
+        TEST(test_incoming_presettled_cut_then_aborted_gives_credit_back_once),
         TEST(test_incoming_garbage_is_rejected),
         TEST(test_incoming_settled_by_its_sender_is_settled_for_the_receiver),
         TEST(test_incoming_anonymous_without_address_is_rejected),

@@ -70,6 +70,7 @@ struct incoming {
     bool dry;      /* its address had no destination: we asked to drain; credit comes with the next destination */
     bool credited; /* has got its first credit */
     bool current_settled, current_annotated;
+    bool current_answered; /* its outcome came before its last frame: it is no longer in hand */
     uint32_t in_hand;     /* deliveries begun whose credit has not been given back */
     uint32_t round_robin; /* which of equal destinations is next */
     uint32_t delivery_id;
@@ -133,7 +134,7 @@ struct link {
     /* control */
     struct list node;        /* in the registry, in order of attaching */
     struct list of_address;  /* in the address's senders or receivers */
-    struct list answer_node; /* in the list of answers that go out at the end of the turn */
+    struct list answer_node; /* in the list of answers that go out at the end of the turn, or of those that leave then */
     bool registered;
 };
 

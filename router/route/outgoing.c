@@ -26,6 +26,7 @@ struct message {
     bool settled;  /* by its sender */
     bool started;  /* some of it is sent */
     bool complete; /* its last frame is here */
+    bool answered; /* its outcome came before its last frame: it is no longer in hand */
     bool annotated;
     struct amqp_state state; /* raw is ours */
     struct chunk *first, **tail;
@@ -244,11 +245,12 @@ static void abort_message(struct link *l, struct message *m)
         amqp_link_abort(&l->amqp);
         if (message_log_is_on(l))
             message_log_aborted(l);
-        if (!m->settled && !link_wants_settled(l))
+        if (!m->settled && !link_wants_settled(l) && !m->answered)
             no_longer_unsettled(l);
     }
     here_answer(&m->origin, frames, false, &state_none);
-    load_done(l);
+    if (!m->answered)
+        load_done(l);
     dequeue(l, m);
     message_free(m);
     outgoing_sendable(l);
@@ -453,6 +455,16 @@ static void count_outcome(struct link *l, enum amqp_state_code code)
     }
 }
 
+/* The receiver has decided before it had all of the message in progress, which is the first of the queue. */
+static void note_early_outcome(struct link *l, const struct origin *o)
+{
+    if (list_is_empty(&l->out.queue))
+        return;
+    struct message *m = list_first(&l->out.queue, struct message, node);
+    if (m->started && origin_equal(&m->origin, o))
+        m->answered = true;
+}
+
 void outgoing_disposition(struct link *l, struct amqp_delivery *d, const struct amqp_state *state, bool settled)
 {
     struct origin o = origin_from_words(d->token);
@@ -460,6 +472,8 @@ void outgoing_disposition(struct link *l, struct amqp_delivery *d, const struct 
         here_answer(&o, 0, false, state);
         return;
     }
+    if (!d->complete)
+        note_early_outcome(l, &o);
     count_outcome(l, state->code);
     link_stats_settled(&l->stats, here_now(), 1);
     no_longer_unsettled(l);

@@ -166,6 +166,24 @@ static void test_outgoing_all_links_gone_at_once_release_what_waits(void **state
     assert_int_equal(dropped, 3);
 }
 
+static void test_outgoing_outcome_before_the_last_frame_then_abort_counts_once(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 5;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "first", false, true, true, false);
+    said[0] = 0;
+    outgoing_disposition(rx, &unsettled_out[0], &state_accepted, true);
+    assert_said("tx: #0 accepted; tx: credit +1; ");
+    comes(tx, "", false, false, false, true);
+    assert_said("rx: abort; ");
+    assert_int_equal(rx->out.unsettled, 0);
+    assert_int_equal(link_load_outstanding(&rx->load), 0);
+}
+
 static void test_outgoing_link_gone_without_another_releases(void **state)
 {
     (void)state;
@@ -225,6 +243,7 @@ int main(void)
         TEST(test_outgoing_receiver_that_wants_settled_gets_settled),
         TEST(test_outgoing_link_gone_hands_waiting_messages_to_another),
         TEST(test_outgoing_all_links_gone_at_once_release_what_waits),
+        TEST(test_outgoing_outcome_before_the_last_frame_then_abort_counts_once),
         TEST(test_outgoing_link_gone_without_another_releases),
         TEST(test_outgoing_link_gone_with_unsettled_says_modified),
         TEST(test_outgoing_modified_is_relayed_with_delivery_failed),

@@ -8,6 +8,7 @@
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
 #include <trunkline/base/log.h>
+#include <trunkline/io/connector.h>
 #include <trunkline/io/loop.h>
 #include <trunkline/io/worker.h>
 
@@ -18,7 +19,8 @@ static struct {
     uint32_t connection_count, link_count;
     uint64_t last_identity;
     struct list changed;  /* addresses whose routes are to be built at the end of the turn */
-    struct list answered; /* links whose answer goes out then: by of_address or, without one, pending */
+    struct list answered; /* links whose answer goes out then */
+    struct list leaving;  /* links that have gone and that nobody can find any more when the routes are published */
     struct loop_hook hook;
     struct registry_totals past;
     _Atomic bool stopping; /* workers end: they are told nothing more, and let go of all links themselves */
@@ -34,6 +36,7 @@ void registry_init(struct loop *loop, struct route_world *world)
     list_init(&registry.links);
     list_init(&registry.changed);
     list_init(&registry.answered);
+    list_init(&registry.leaving);
     registry.hook.fn = registry_turn_ends;
     loop_hook_add(loop, &registry.hook, LOOP_GATHER);
 }
@@ -47,6 +50,7 @@ void registry_stopping(void)
 
 void registry_fini(void)
 {
+    ASSERT(list_is_empty(&registry.connections) && list_is_empty(&registry.links));
     loop_hook_remove(&registry.hook);
 }
 
@@ -93,6 +97,15 @@ struct connection *registry_connection(uint64_t id)
 
 /* ---- connections ---- */
 
+/* A connection that one of our connectors has made is open. */
+static void connection_of_connector(struct connection *c) ON_CONTROL
+{
+    failover_learn(c->connector, c->properties);
+    /* The connector was removed while its connection opened: nobody could tell it so until now. */
+    if (connector_state(c->connector) == CONNECTOR_CLOSING)
+        connection_tell(c, CONNECTION_CLOSE);
+}
+
 void registry_on_connection(struct letter *l)
 {
     assert_on_control();
@@ -103,7 +116,7 @@ void registry_on_connection(struct letter *l)
         registry.connection_count++;
         c->listed = true;
         if (c->connector && !(bits & CONNECTION_GONE))
-            failover_learn(c->connector, c->properties);
+            connection_of_connector(c);
         LOG_IF(ROUTER_CORE, INFO, "[C%llu] %s", (unsigned long long)c->id, c->opened_text);
     }
     if (!(bits & CONNECTION_GONE))
@@ -150,6 +163,11 @@ static void address_build_routes(struct address *a) ON_CONTROL
     list_for_each(n, &a->senders) tell_link(list_entry(n, struct link, of_address), LINK_REACHABLE);
 }
 
+static void link_after_quiet(void *p)
+{
+    tell_link(p, LINK_BURIED);
+}
+
 static bool registry_turn_ends(struct loop_hook *h)
 {
     assert_on_control();
@@ -162,6 +180,11 @@ static bool registry_turn_ends(struct loop_hook *h)
     }
     while ((n = list_take_first(&registry.answered))) {
         tell_link(list_entry(n, struct link, answer_node), LINK_ANSWER);
+        any = true;
+    }
+    /* Their routes are published, or the quiet period would not cover those who read the last ones. */
+    while ((n = list_take_first(&registry.leaving))) {
+        rcu_defer(list_entry(n, struct link, answer_node), link_after_quiet);
         any = true;
     }
     return outboxes_flush(here->outboxes) || any;
@@ -321,11 +344,6 @@ void registry_totals(struct registry_totals *out)
     list_for_each(n, &registry.links) totals_add(out, list_entry(n, struct link, node));
 }
 
-static void link_after_quiet(void *p)
-{
-    tell_link(p, LINK_BURIED);
-}
-
 static void link_leave(struct link *l) ON_CONTROL
 {
     if (list_is_linked(&l->answer_node))
@@ -345,13 +363,10 @@ static void link_leave(struct link *l) ON_CONTROL
             list_remove(&l->of_address);
             a->receiver_count--;
             address_changed(a);
-            /* Published before the quiet period begins, or it would not cover those who read the last routes. */
-            list_remove(&a->changed);
-            address_build_routes(a);
         }
     }
     if (!atomic_load(&registry.stopping))
-        rcu_defer(l, link_after_quiet);
+        list_append(&registry.leaving, &l->answer_node);
 }
 
 static void link_release(struct link *l) ON_CONTROL

@@ -12,7 +12,7 @@
 #include <trunkline/io/connector.h>
 #include <trunkline/io/worker.h>
 
-/* In place of loops and workers: letters are kept, and the test delivers them. */
+/* In place of loops, workers and connectors: letters are kept, and the test delivers them. */
 static struct loop_hook *turn_end;
 static struct letter *to_workers[256];
 static int to_workers_count;
@@ -60,6 +60,22 @@ enum err connector_set_failover(struct connector *c, const struct connector_url 
     (void)urls;
     (void)count;
     return OK;
+}
+
+static enum connector_state fake_state;
+
+enum connector_state connector_state(const struct connector *c)
+{
+    (void)c;
+    return fake_state;
+}
+
+static uint32_t told;
+
+void connection_tell(struct connection *c, uint32_t bits)
+{
+    (void)c;
+    told |= bits;
 }
 
 static struct route_world world;
@@ -136,6 +152,7 @@ static void leave(struct link *l)
 {
     atomic_fetch_or(&l->control_bits, LINK_GONE);
     registry_post(&l->to_control);
+    end_turn();
     /* Others' quiet points. */
     rcu_quiet();
     rcu_sleep();
@@ -325,6 +342,66 @@ static void test_registry_own_address_stays_without_users(void **state)
     assert_non_null(find("M0$management"));
 }
 
+static void pass_quiet_point(void)
+{
+    rcu_quiet();
+    rcu_sleep();
+    rcu_barrier_all();
+    rcu_wake();
+}
+
+static void test_registry_receivers_that_leave_together_are_buried_after_one_change(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    struct link *rx[MANY];
+    for (int i = 0; i < MANY; i++)
+        rx[i] = attach("q", false, false);
+    end_turn();
+    const struct address *a = find("M0q");
+    const struct routes *full = address_routes(a);
+    assert_int_equal(full->count, MANY);
+    for (int i = 0; i < MANY; i++) {
+        atomic_fetch_or(&rx[i]->control_bits, LINK_GONE);
+        registry_post(&rx[i]->to_control);
+    }
+    pass_quiet_point();
+    /* Messages may find them until the turn ends, so none may be buried. */
+    assert_ptr_equal(address_routes(a), full);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(taken_bits(rx[i]), LINK_ANSWER);
+    end_turn();
+    assert_int_equal(address_routes(a)->count, 0);
+    pass_quiet_point();
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(taken_bits(rx[i]), LINK_BURIED);
+        atomic_fetch_or(&rx[i]->control_bits, LINK_RELEASED);
+        registry_post(&rx[i]->to_control);
+    }
+    assert_null(find("M0q"));
+}
+
+static void test_registry_connection_of_a_removed_connector_is_closed_when_it_opens(void **state)
+{
+    (void)state;
+    for (int removed = 0; removed <= 1; removed++) {
+        struct connection *c = xcalloc(1, sizeof *c);
+        connection_settings_ref(&settings);
+        atomic_init(&c->refs, 1);
+        c->settings = &settings;
+        c->connector = (struct connector *)c; /* only asked for its state */
+        c->opened_text = xstrdup("opened");
+        c->to_control = (struct letter)LETTER_INIT(registry_on_connection);
+        told = 0;
+        fake_state = removed ? CONNECTOR_CLOSING : CONNECTOR_SUCCESS;
+        atomic_fetch_or(&c->control_bits, CONNECTION_OPENED);
+        registry_post(&c->to_control);
+        assert_int_equal(told, removed ? CONNECTION_CLOSE : 0);
+        atomic_fetch_or(&c->control_bits, CONNECTION_GONE);
+        registry_post(&c->to_control);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +415,8 @@ int main(void)
         cmocka_unit_test(test_registry_link_gone_before_its_answer_is_not_answered),
         cmocka_unit_test(test_registry_totals_do_not_shrink_when_links_leave),
         cmocka_unit_test(test_registry_own_address_stays_without_users),
+        cmocka_unit_test(test_registry_receivers_that_leave_together_are_buried_after_one_change),
+        cmocka_unit_test(test_registry_connection_of_a_removed_connector_is_closed_when_it_opens),
     };
     settings.refs = 1;
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -295,6 +295,8 @@ struct amqp_attach {
  */
 enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const struct amqp_attach *a);
 
+/* Whether neither end has detached it, and its session and connection are up. */
+bool amqp_link_is_open(const struct amqp_link *lk);
 const char *amqp_link_name(const struct amqp_link *lk); /* good until gone */
 /* What the peer's attach says of its source and target (amqp/terminus.h). Strings are good until gone. */
 void amqp_link_peer_source(const struct amqp_link *lk, struct amqp_terminus_view *out);
