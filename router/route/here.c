@@ -49,7 +49,8 @@ static void post_to_worker(int worker, struct letter *l)
     worker_post(worker_by_index(worker), l);
 }
 
-const struct outbox_handler here_arrivals = {.post = post_to_worker, .frame = frame_from_afar, .answer = answer_from_afar};
+const struct outbox_handler here_arrivals = {
+    .post = post_to_worker, .frame = frame_from_afar, .answer = answer_from_afar};
 
 void here_deliver(struct link_token to, const struct frame *f)
 {

@@ -71,8 +71,8 @@ struct incoming {
     bool credited; /* has got its first credit */
     bool current_settled, current_annotated;
     bool current_answered; /* its outcome came before its last frame: it is no longer in hand */
-    uint32_t in_hand;     /* deliveries begun whose credit has not been given back */
-    uint32_t round_robin; /* which of equal destinations is next */
+    uint32_t in_hand;      /* deliveries begun whose credit has not been given back */
+    uint32_t round_robin;  /* which of equal destinations is next */
     uint32_t delivery_id;
     uint32_t message_format;
     uint64_t copy_frames; /* frames given back by single copies, in 2^-40 of a frame: see give_back_frames() */
@@ -132,9 +132,10 @@ struct link {
     struct letter to_control, to_worker;
     _Atomic uint32_t control_bits, worker_bits;
     /* control */
-    struct list node;        /* in the registry, in order of attaching */
-    struct list of_address;  /* in the address's senders or receivers */
-    struct list answer_node; /* in the list of answers that go out at the end of the turn, or of those that leave then */
+    struct list node;       /* in the registry, in order of attaching */
+    struct list of_address; /* in the address's senders or receivers */
+    struct list
+        answer_node; /* in the list of answers that go out at the end of the turn, or of those that leave then */
     bool registered;
 };
 
