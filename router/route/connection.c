@@ -399,7 +399,7 @@ static enum err start_engine(struct connection *c, const char *hostname)
 }
 
 void connection_new(struct worker *w, int fd, struct connection_settings *settings, struct connector *connector,
-                    const char *host)
+                    const char *host, const char *service)
 {
     struct transport *t;
     if (tcp_transport_new(fd, &t) != OK) {
@@ -418,15 +418,13 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
     c->strip_in = settings->strip_in;
     c->strip_out = settings->strip_out;
     c->message_parts = settings->message_parts;
-    c->host = xstrdup(connector ? host : t->peer);
+    c->host = connector ? xasprintf("%s:%s", host, service) : xstrdup(t->peer);
     c->made = here_now();
     c->to_control = (struct letter)LETTER_INIT(registry_on_connection);
     c->to_worker = (struct letter)LETTER_INIT(connection_on_letter);
     timer_init(&c->handshake, on_handshake_late);
     list_init(&c->node);
-    char *hostname = connector ? xstrndup(host, strcspn(host, ":")) : NULL;
-    enum err e = start_engine(c, hostname);
-    free(hostname);
+    enum err e = start_engine(c, host);
     ASSERT(e == OK); /* settings were checked when they were made */
     if (!connector)
         LOG_IF(SERVER, INFO, "[C%llu] Accepted connection to %s from %s", (unsigned long long)c->id, settings->at,

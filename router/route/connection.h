@@ -80,10 +80,10 @@ struct connection {
     bool listed, closing;
 };
 
-/* A TCP connection that was accepted (connector NULL) or made. host: for a connector, its "host:port".
- *   Thread: w. Ownership: takes fd, counts settings. */
+/* A TCP connection that was accepted (connector NULL) or made; host and service are where a connector has connected to.
+ *   Thread: w. Ownership: takes fd, counts settings; host and service are lent for the call. */
 void connection_new(struct worker *w, int fd, struct connection_settings *settings, struct connector *connector,
-                    const char *host);
+                    const char *host, const char *service);
 void connection_ref(struct connection *c);
 void connection_unref(struct connection *c);
 /* The worker ends and lets go of l, which has gone. Thread: the link's worker. */

@@ -199,7 +199,7 @@ static void on_accepted(struct listener *l, struct worker *w, int fd, const stru
         close(fd);
         return;
     }
-    connection_new(w, fd, rl->settings, NULL, NULL);
+    connection_new(w, fd, rl->settings, NULL, NULL, NULL);
 }
 
 static void listener_release(struct router_listener *rl) ON_CONTROL
@@ -276,9 +276,7 @@ enum err router_remove_listener(const char *identity)
 static void on_connected(struct connector *c, struct worker *w, int fd, const char *host, const char *service)
 {
     struct router_connector *rc = connector_owner(c);
-    char *at = xasprintf("%s:%s", host, service);
-    connection_new(w, fd, rc->settings, c, at);
-    free(at);
+    connection_new(w, fd, rc->settings, c, host, service);
 }
 
 static void on_connect_failed(struct connector *c, const char *host, const char *service, bool was_up, const char *why)

@@ -124,17 +124,26 @@ class Wire:
     """
 
     def __init__(self, router, receive_buffer=None):
-        host, port = (router.host, router.port) if hasattr(router, "port") else router
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(seconds(10))
-        self.socket.connect((host, port))
+        """router: a Router, (host, port), or a connected socket."""
+        if isinstance(router, socket.socket):
+            self.socket = router
+        else:
+            self.socket = self._connected(router, receive_buffer)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()
         self.seen = []  # every frame read, oldest first
         self.next_incoming = {}   # by channel: id of the transfer frame we expect next
         self.delivery_counts = {}  # by (channel, handle of the peer): deliveries it has sent, as it counts them
+
+    @staticmethod
+    def _connected(router, receive_buffer):
+        host, port = (router.host, router.port) if hasattr(router, "port") else router
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if receive_buffer:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        made.settimeout(seconds(10))
+        made.connect((host, port))
+        return made
 
     def __enter__(self):
         return self

@@ -1,0 +1,200 @@
+"""Connectors of role normal, seen by the container that they connect to (management.md section 11)."""
+import json
+import socket
+import time
+
+import pytest
+from proton import UNDESCRIBED, Array, Data, symbol, ubyte
+
+from support.deadline import seconds, wait_until
+from support.router import Config
+from support.tool import output
+from support.wire import (AMQP_HEADER, CLOSE, OPEN, SASL_HEADER, SASL_INIT, SASL_MECHANISMS, SASL_OUTCOME, Wire, described,
+                          encode, frame)
+
+
+class Container:
+    """A listening socket that the router is to connect to, answered by hand."""
+
+    def __init__(self, host="127.0.0.1"):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.create_server((host, 0), family=family)
+        self.host, self.port = self.socket.getsockname()[:2]
+
+    def accept(self, limit=10.0):
+        """The next connection: (Wire, when it came)."""
+        self.socket.settimeout(seconds(limit))
+        try:
+            accepted, _ = self.socket.accept()
+        except socket.timeout:
+            raise AssertionError("no connection came within %g s" % seconds(limit)) from None
+        return Wire(accepted), time.monotonic()
+
+    def accept_open(self, limit=10.0, **fields):
+        """Accept the next connection and open it: (Wire, the router's open, when it came)."""
+        wire, when = self.accept(limit)
+        sasl(wire, "ANONYMOUS")
+        assert wire.read_header() == AMQP_HEADER
+        opened = wire.expect(OPEN)
+        wire.raw(AMQP_HEADER)
+        wire.send(OPEN, **{"container_id": "container", **fields})
+        return wire, opened.fields, when
+
+    def close(self):
+        self.socket.close()
+
+
+def sasl(wire, mechanism):
+    """Our side of a SASL exchange in which the router may do anything; return the router's init."""
+    assert wire.read_header() == SASL_HEADER
+    wire.raw(SASL_HEADER)
+    wire.send(SASL_MECHANISMS, mechanisms=Array(UNDESCRIBED, Data.SYMBOL, symbol(mechanism)))
+    init = wire.expect(SASL_INIT)
+    wire.raw(frame(encode(described(SASL_OUTCOME, ubyte(0))), kind=1))
+    return init.fields
+
+
+@pytest.fixture
+def container():
+    made = Container()
+    yield made
+    made.close()
+
+
+def connecting(container, **attributes):
+    return Config().add("connector", name="out", host=container.host, port=container.port,
+                        **{"saslMechanisms": "ANONYMOUS", **attributes})
+
+
+def shown(router):
+    (connector,) = json.loads(output("qdmanage", "-b", router.address, "query", "--type=connector"))
+    return connector
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_connector_opens_as_the_old_router_does(start_router, host):
+    container = Container(host)
+    config = connecting(container, idleTimeoutSeconds=10, maxFrameSize=4096, maxSessions=5)
+    start_router(config)
+    wire, opened, _ = container.accept_open()
+    container.close()
+    wire.drop()
+    assert (opened["container_id"], opened["hostname"]) == ("Test", host)
+    assert (opened["max_frame_size"], opened["channel_max"], opened["idle_time_out"]) == (4096, 4, 5000)
+    assert [str(c) for c in opened["offered_capabilities"]] == ["ANONYMOUS-RELAY", "qd.streaming-links"]
+    assert {str(k): type(v).__name__ for k, v in opened["properties"].items()} == {
+        "product": "str", "version": "str", "qd.conn-id": "int32"}
+
+
+def test_connector_without_mechanisms_speaks_sasl_with_what_it_can(start_router, container):
+    start_router(connecting(container, saslMechanisms=None))
+    wire, _ = container.accept()
+    assert str(sasl(wire, "ANONYMOUS")["mechanism"]) == "ANONYMOUS"
+    wire.drop()
+
+
+@pytest.mark.parametrize("password", ["secret", "pass:secret", "env:TRUNKLINE_TEST_SECRET"])
+def test_connector_sends_user_and_password(start_router, container, password):
+    start_router(connecting(container, saslMechanisms="PLAIN", saslUsername="alice", saslPassword=password),
+                 environment={"TRUNKLINE_TEST_SECRET": "secret"})
+    wire, _ = container.accept()
+    init = sasl(wire, "PLAIN")
+    assert (str(init["mechanism"]), init["initial_response"]) == ("PLAIN", b"\0alice\0secret")
+    wire.drop()
+
+
+def test_connector_keeps_its_password_from_a_peer_that_offers_something_else(start_router, container):
+    router = start_router(connecting(container, saslMechanisms="PLAIN", saslUsername="alice", saslPassword="secret"))
+    wire, _ = container.accept()
+    assert wire.read_header() == SASL_HEADER
+    wire.raw(SASL_HEADER)
+    wire.send(SASL_MECHANISMS, mechanisms=Array(UNDESCRIBED, Data.SYMBOL, symbol("ANONYMOUS")))
+    assert SASL_INIT not in [got.code for got in wire.expect_end()]
+    router.wait_log(r"SERVER \(info\) \[C\d+\] Connection to 127.0.0.1:%d failed: amqp:unauthorized-access " % container.port)
+    assert "secret" not in router.log()
+
+
+def test_connector_tells_how_it_stands(start_router, container):
+    router = start_router(connecting(container))
+    wire, _, _ = container.accept_open()
+    wait_until(lambda: "Opened" in shown(router)["connectionMsg"], what="the connection to be shown as open")
+    up = shown(router)
+    assert up["connectionStatus"] == "SUCCESS"
+    assert up["connectionMsg"].endswith("] Connection Opened: dir=out host=127.0.0.1:%d vhost= encrypted=no auth=ANONYMOUS "
+                                        "user=(null) container_id=container" % container.port)
+    assert up["failoverUrls"] == "amqp://127.0.0.1:%d" % container.port
+    container.close()
+    wire.drop()
+    wait_until(lambda: "refused" in shown(router)["connectionMsg"], what="the failure to be shown")
+    assert shown(router)["connectionStatus"] in ("CONNECTING", "FAILED")
+
+
+def test_connector_comes_back_two_seconds_after_an_opened_connection_was_lost(start_router, container):
+    start_router(connecting(container))
+    wire, _, _ = container.accept_open()
+    lost = time.monotonic()
+    wire.drop()
+    wire, _, back = container.accept_open()
+    wire.drop()
+    assert 1.8 <= back - lost <= seconds(3.5)
+
+
+def test_connector_tries_again_five_seconds_after_a_failed_attempt(start_router, container):
+    """An attempt that ends before Open has failed, whatever it came to."""
+    start_router(connecting(container))
+    wire, _ = container.accept()
+    failed = time.monotonic()
+    wire.drop()
+    wire, again = container.accept()
+    wire.drop()
+    assert 4.8 <= again - failed <= seconds(6.5)
+
+
+def test_connector_closed_by_its_peer_comes_back(start_router, container):
+    start_router(connecting(container))
+    wire, _, _ = container.accept_open()
+    wire.send(CLOSE, error=described(0x1d, symbol("amqp:connection:forced"), "go away"))
+    wire.expect(CLOSE)
+    wire.drop()
+    wire, _, _ = container.accept_open()
+    wire.drop()
+
+
+def test_connector_turns_to_the_places_that_its_peer_has_named(start_router, container):
+    """Every place is tried twice, a second apart."""
+    other = Container()
+    router = start_router(connecting(container))
+    wire, _, _ = container.accept_open(properties={
+        symbol("failover-server-list"): [{symbol("network-host"): "127.0.0.1", symbol("port"): str(other.port)}]})
+    urls = "amqp://127.0.0.1:%d, amqp://127.0.0.1:%d" % (container.port, other.port)
+    wait_until(lambda: shown(router)["failoverUrls"] == urls, what="both places to be shown")
+    container.close()
+    wire.drop()
+    lost = time.monotonic()
+    wire, opened, there = other.accept_open()
+    assert opened["hostname"] == "127.0.0.1"
+    assert there - lost <= seconds(4.5)
+    assert shown(router)["failoverUrls"].startswith("amqp://127.0.0.1:%d, " % other.port)
+    other.close()
+    wire.drop()
+
+
+def test_connector_has_a_silent_peer_given_up(start_router, container):
+    """It is heard of by the idle time-out that it has announced itself."""
+    router = start_router(connecting(container, idleTimeoutSeconds=1))
+    wire, _, _ = container.accept_open()
+    wire.expect_end()
+    router.wait_log(r"Connection to 127.0.0.1:%d failed: amqp:resource-limit-exceeded local-idle-timeout expired"
+                    % container.port)
+
+
+def test_connector_s_peer_can_exchange_messages(start_router, container):
+    """Links over a connection that the router has made are links like others."""
+    start_router(connecting(container))
+    wire, _, _ = container.accept_open()
+    wire.begin()
+    wire.attach("in", 0, False, "closest/a")
+    wire.attach("out", 1, True, "closest/a")
+    wire.credit(0, 5)
+    assert wire.wait_credit(1) == 250
+    wire.drop()
