@@ -23,6 +23,15 @@ def unknown_mechanisms(value):
     return [word for word in value.split() if word not in MECHANISMS]
 
 
+def unserved_mechanisms(value):
+    """There is nothing here to check a client's password or certificate against. Without a word: the default."""
+    return [word for word in value.split() if word in ("PLAIN", "EXTERNAL")]
+
+
+def no_mechanism_left(value):
+    return value.split() and set(unserved_mechanisms(value)) == set(value.split())
+
+
 # (type, attribute, whether the value is refused, what it would need, what is allowed or None)
 ATTRIBUTES = (
     ("router", "mode", lambda v: v != "standalone", "a network of routers", "standalone"),
@@ -44,6 +53,13 @@ ATTRIBUTES = (
     ("listener", "multiTenant", bool, "multi-tenancy", "no"),
     ("listener", "saslMechanisms", unknown_mechanisms, "SASL by the Cyrus library", " ".join(MECHANISMS)),
     (
+        "listener",
+        "saslMechanisms",
+        no_mechanism_left,
+        "a store of passwords or client certificates",
+        "ANONYMOUS, alone or with others",
+    ),
+    (
         "connector",
         "role",
         lambda v: v not in ("normal", "route-container"),
@@ -60,11 +76,17 @@ ATTRIBUTES = (
     ("policy", "policyDir", bool, "vhost policy", None),
 )
 
-# Accepted, but said in the log: the attribute changes nothing. What the reference itself calls without effect is not
-# listed.
+# Accepted, but said in the log: the value changes nothing, or only part of it does anything. What the reference itself
+# calls without effect is not listed.
 NO_EFFECT = (
-    ("router", "debugDumpFile", bool, "there are no memory pools to report on"),
-    ("listener", "trustedCertsFile", bool, "use caCertFile of an sslProfile"),
+    (
+        "listener",
+        "saslMechanisms",
+        unserved_mechanisms,
+        "is carried out in part: PLAIN and EXTERNAL are not offered, for this version has no store of passwords or client certificates",
+    ),
+    ("router", "debugDumpFile", bool, "has no effect: there are no memory pools to report on"),
+    ("listener", "trustedCertsFile", bool, "has no effect: use caCertFile of an sslProfile"),
 )
 
 # Sections that Qpid Dispatch 1.19 refuses too (management reference 13.1), and what to write instead.
@@ -124,9 +146,9 @@ def refused_attributes(entity_type, values):
 
 
 def without_effect(entity_type, values):
-    """Sentences for the log about values that are accepted and change nothing."""
+    """Sentences for the log about values that are accepted and change nothing, or less than they say."""
     return [
-        "Attribute '%s' of entity '%s' has no effect: %s" % (attribute, short, why)
+        "Attribute '%s' of entity '%s' %s" % (attribute, short, why)
         for short, attribute, useless, why in NO_EFFECT
         if short == entity_type.short and values.get(attribute) is not None and useless(values[attribute])
     ]

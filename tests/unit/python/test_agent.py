@@ -829,7 +829,7 @@ def test_agent_create_and_delete_listener(node):
             "port": amqp.Long(7000),
             "host": "::1",
             "authenticatePeer": "yes",
-            "saslMechanisms": "PLAIN",
+            "saslMechanisms": "ANONYMOUS PLAIN",
             "trustedCerts": "x",
         },
         type=P + "listener",

@@ -361,6 +361,16 @@ def test_config_value_without_effect_is_warned_of():
     assert load("connector {\n messageLoggingComponents: all\n}").notes == []
 
 
+def test_config_listener_s_mechanisms_that_cannot_be_served_are_told():
+    """Nobody may believe that passwords are checked where there are none."""
+    (note,) = load("listener {\n saslMechanisms: ANONYMOUS PLAIN\n}").notes
+    assert "PLAIN and EXTERNAL are not offered" in note[2]
+    for mechanisms in ("PLAIN", "EXTERNAL", "PLAIN EXTERNAL"):
+        (line,) = lines("listener {\n saslMechanisms: %s\n}" % mechanisms)
+        assert line.startswith("2:2: listener: saslMechanisms: '%s' needs a store of passwords" % mechanisms)
+    assert lines("connector {\n saslMechanisms: PLAIN\n}") == []
+
+
 # Roles (3.4); inter-router and edge are refused before, so the rule is asked itself
 
 
