@@ -12,31 +12,35 @@ static const char MALFORMED[] = "message annotations are malformed";
 
 /* ---- keys ---- */
 
-/* Whether the key, known to have the prefix and the length of this text, goes on with it. */
-#define GOES_ON(key, text) (memcmp((key).data + PREFIX_LENGTH, text, sizeof text - 1) == 0)
-
-enum amqp_annotation amqp_annotation_of(struct slice key)
+/* Runs for each entry of each message: a slice as argument would go through memory. */
+static inline enum amqp_annotation meaning(const uint8_t *key, size_t n)
 {
-    if (key.len < PREFIX_LENGTH || memcmp(key.data, PREFIX, PREFIX_LENGTH) != 0)
+    if (n < PREFIX_LENGTH || memcmp(key, PREFIX, PREFIX_LENGTH) != 0)
         return AMQP_ANNOTATION_OTHER;
-    switch (key.len - PREFIX_LENGTH) {
+    const uint8_t *name = key + PREFIX_LENGTH;
+    switch (n - PREFIX_LENGTH) {
     case 0:
         return AMQP_ANNOTATION_OBSOLETE;
-    case sizeof "to" - 1:
-        return GOES_ON(key, "to") ? AMQP_ANNOTATION_TO : AMQP_ANNOTATION_UNKNOWN;
-    case sizeof "trace" - 1:
-        if (GOES_ON(key, "trace"))
+    case 2:
+        return memcmp(name, "to", 2) == 0 ? AMQP_ANNOTATION_TO : AMQP_ANNOTATION_UNKNOWN;
+    case 5:
+        if (memcmp(name, "trace", 5) == 0)
             return AMQP_ANNOTATION_TRACE;
-        if (GOES_ON(key, "phase"))
+        if (memcmp(name, "phase", 5) == 0)
             return AMQP_ANNOTATION_PHASE;
-        return GOES_ON(key, "class") ? AMQP_ANNOTATION_OBSOLETE : AMQP_ANNOTATION_UNKNOWN;
-    case sizeof "stream" - 1:
-        return GOES_ON(key, "stream") ? AMQP_ANNOTATION_STREAM : AMQP_ANNOTATION_UNKNOWN;
-    case sizeof "ingress" - 1:
-        return GOES_ON(key, "ingress") ? AMQP_ANNOTATION_INGRESS : AMQP_ANNOTATION_UNKNOWN;
+        return memcmp(name, "class", 5) == 0 ? AMQP_ANNOTATION_OBSOLETE : AMQP_ANNOTATION_UNKNOWN;
+    case 6:
+        return memcmp(name, "stream", 6) == 0 ? AMQP_ANNOTATION_STREAM : AMQP_ANNOTATION_UNKNOWN;
+    case 7:
+        return memcmp(name, "ingress", 7) == 0 ? AMQP_ANNOTATION_INGRESS : AMQP_ANNOTATION_UNKNOWN;
     default:
         return AMQP_ANNOTATION_UNKNOWN;
     }
+}
+
+enum amqp_annotation amqp_annotation_of(struct slice key)
+{
+    return meaning(key.data, key.len);
 }
 
 /* ---- reading ---- */
@@ -103,14 +107,33 @@ static enum err read_value(struct amqp_reader *r, enum amqp_annotation what, str
 }
 
 /* A key, of whatever type: keys that are no text are nobody's we know. */
-static enum err read_key(struct amqp_reader *r, enum amqp_annotation *what)
+static enum err read_unusual_key(struct amqp_reader *r, enum amqp_annotation *what)
 {
     struct slice text;
     *what = AMQP_ANNOTATION_OTHER;
-    if (amqp_peek(r) == AMQP_CODE_SYM8 ? amqp_read_symbol(r, &text) == OK : amqp_read_text(r, &text) == OK) {
-        *what = amqp_annotation_of(text);
-        return OK;
-    }
+    if (amqp_read_text(r, &text) != OK)
+        return amqp_check(r);
+    *what = amqp_annotation_of(text);
+    return OK;
+}
+
+static inline enum err read_key(struct amqp_reader *r, enum amqp_annotation *what)
+{
+    const uint8_t *at = r->at;
+    size_t left = amqp_left(r);
+    if (left < 2 || at[0] != AMQP_CODE_SYM8 || left - 2 < at[1])
+        return read_unusual_key(r, what);
+    *what = meaning(at + 2, at[1]);
+    r->at = at + 2 + at[1];
+    return OK;
+}
+
+/* A value of the user goes to another peer, who must be able to read it: well-formed throughout. */
+static inline enum err pass_user_value(struct amqp_reader *r)
+{
+    struct slice text;
+    if (amqp_peek(r) == AMQP_CODE_STR8)
+        return amqp_read_string(r, &text);
     return amqp_check(r);
 }
 
@@ -128,8 +151,7 @@ static enum err read_user_entries(struct amqp_compound *map, struct amqp_annotat
         enum err e = read_key(&map->in, what);
         if (e != OK || is_router_entry(*what))
             return e;
-        /* It goes to another peer, who must be able to read it. */
-        if ((e = amqp_check(&map->in)) != OK)
+        if ((e = pass_user_value(&map->in)) != OK)
             return e;
         a->user.len = (size_t)(map->in.at - a->user.data);
         a->user_count += 2;

@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <trunkline/amqp/codec.h>
@@ -384,6 +385,453 @@ static void test_annotations_destination_as_symbol_is_refused(void **state)
     drop(section);
 }
 
+/* ---- types ---- */
+
+/* One entry, key and value in hex. */
+static struct slice of_entry(const char *key, const char *value)
+{
+    char hex[600];
+    size_t n = (strlen(key) + strlen(value)) / 2 + 1;
+    assert_true(n <= 255);
+    snprintf(hex, sizeof hex, "005372c1%02x02%s%s", (unsigned)n, key, value);
+    return of_hex(hex);
+}
+
+static void assert_entry_refused(const char *key, const char *value, const char *why)
+{
+    struct slice section = of_entry(key, value);
+    assert_refused(section, why);
+    struct amqp_annotations a;
+    const char *unsaid = "nothing";
+    assert_int_equal(amqp_annotations_read(section, true, &a, &unsaid), OK);
+    assert_int_equal(a.user_count, 0);
+    drop(section);
+}
+
+static void test_annotations_of_another_type_are_refused_unless_a_client_says_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *value, *why;
+    } refused[] = {
+        {TO, "a30161", "to-override not a valid string type"},              /* symbol */
+        {TO, "40", "to-override not a valid string type"},                  /* null */
+        {TO, "a00161", "to-override not a valid string type"},              /* binary */
+        {INGRESS, "a30161", "ingress not a valid string type"},             /* symbol */
+        {INGRESS, "5401", "ingress not a valid string type"},               /* int */
+        {TRACE, "a103302f41", "trace not a valid list of strings"},         /* string */
+        {TRACE, "c00401a30161", "trace not a valid list of strings"},       /* list of a symbol */
+        {TRACE, "e00401a10161", "trace not a valid list of strings"},       /* array */
+        {TRACE, "c00701a10161a10162", "trace not a valid list of strings"}, /* more than its count says */
+        {TRACE, "c00402a10161", "trace not a valid list of strings"},       /* fewer */
+        {PHASE, "a10131", "phase not a valid small integer"},               /* string */
+        {PHASE, "54ff", "phase not a valid small integer"},                 /* -1 */
+        {PHASE, "5280", "phase not a valid small integer"},                 /* uint 128 */
+        {PHASE, "71000001ff", "phase not a valid small integer"},           /* int 511 */
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        assert_entry_refused(refused[i].key, refused[i].value, refused[i].why);
+}
+
+static void test_annotations_phase_is_any_small_integer(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"5416",       "7100000016", "5516", "810000000000000016",
+                                         "5116",       "610016",     "5016", "600016",
+                                         "7000000016", "5216",       "5316", "800000000000000016"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        struct slice section = of_entry(PHASE, values[i]);
+        assert_int_equal(read_well(section).phase, 22);
+        drop(section);
+    }
+    struct slice section = of_entry(PHASE, "43");
+    struct amqp_annotations a = read_well(section);
+    assert_int_equal(amqp_annotations_write(NULL, 0, &a, nobody), 0);
+    drop(section);
+}
+
+static void test_annotations_stream_is_its_presence(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"5401", "5400", "40", "42", "a10161", "45"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        struct slice section = of_entry(STREAM, values[i]), expected = of_entry(STREAM, "5401");
+        struct amqp_annotations a = read_well(section);
+        assert_true(a.stream);
+        struct slice out = written(&a, nobody);
+        assert_same_octets(expected, out);
+        drop(out);
+        drop(expected);
+        drop(section);
+    }
+}
+
+static void test_annotations_keys_as_strings_and_of_32_bits_are_keys(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"a10b782d6f70742d71642e746f", "b30000000b782d6f70742d71642e746f",
+                                       "b10000000b782d6f70742d71642e746f"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        struct slice section = of_entry(keys[i], "b100000003782e71");
+        assert_true(is_text(read_well(section).to, "x.q"));
+        drop(section);
+    }
+}
+
+static void test_annotations_empty_texts_are_there(void **state)
+{
+    (void)state;
+    struct slice section = of_entry(TO, "a100");
+    struct amqp_annotations a = read_well(section);
+    assert_true(is_text(a.to, ""));
+    struct slice out = written(&a, nobody);
+    assert_same_octets(section, out);
+    drop(out);
+    drop(section);
+    section = of_entry(TRACE, "45");
+    a = read_well(section);
+    assert_int_equal(amqp_annotations_write(NULL, 0, &a, nobody), 0);
+    drop(section);
+}
+
+static void test_annotations_key_of_each_name_has_its_meaning_and_none_by_its_beginning(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        enum amqp_annotation what;
+    } keys[] = {{"x-opt-qd.to", AMQP_ANNOTATION_TO},
+                {"x-opt-qd.ingress", AMQP_ANNOTATION_INGRESS},
+                {"x-opt-qd.trace", AMQP_ANNOTATION_TRACE},
+                {"x-opt-qd.phase", AMQP_ANNOTATION_PHASE},
+                {"x-opt-qd.stream", AMQP_ANNOTATION_STREAM},
+                {"x-opt-qd.class", AMQP_ANNOTATION_OBSOLETE},
+                {"x-opt-qd.", AMQP_ANNOTATION_OBSOLETE},
+                {"x-opt-qd.t", AMQP_ANNOTATION_UNKNOWN},
+                {"x-opt-qd.tu", AMQP_ANNOTATION_UNKNOWN},
+                {"x-opt-qd.top", AMQP_ANNOTATION_UNKNOWN},
+                {"x-opt-qd.tracf", AMQP_ANNOTATION_UNKNOWN},
+                {"x-opt-qd.traces", AMQP_ANNOTATION_UNKNOWN},
+                {"x-opt-qd.ingresX", AMQP_ANNOTATION_UNKNOWN},
+                {"x-opt-qd.ingress2", AMQP_ANNOTATION_UNKNOWN},
+                {"x-opt-qd", AMQP_ANNOTATION_OTHER},
+                {"x-opt-qe.to", AMQP_ANNOTATION_OTHER},
+                {"", AMQP_ANNOTATION_OTHER}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        assert_int_equal(amqp_annotation_of(text(keys[i].key)), keys[i].what);
+    assert_int_equal(amqp_annotation_of(nobody), AMQP_ANNOTATION_OTHER);
+}
+
+/* ---- sizes ---- */
+
+static uint8_t letters[1024];
+
+/* What a router had from outside, encoded by the general writer: the section expected. */
+struct model {
+    unsigned user_entries, user_value; /* how many, octets of each value */
+    unsigned hops, id;                 /* likewise */
+    unsigned to;                       /* octets */
+    bool has_own, has_to, is_long_form, has_phase;
+};
+
+static uint32_t model_user(struct amqp_writer *w, const struct model *m)
+{
+    for (unsigned i = 0; i < m->user_entries; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "x-opt-user-%u", i);
+        amqp_write_symbol_of(w, key);
+        amqp_write_binary(w, letters, m->user_value);
+    }
+    return 2 * m->user_entries;
+}
+
+static void model_ids(struct amqp_writer *w, const struct model *m, bool is_long_form)
+{
+    for (unsigned i = 0; i < m->hops; i++) {
+        letters[0] = (uint8_t)i;
+        if (is_long_form) {
+            amqp_write_code32(w, AMQP_CODE_STR32, m->id);
+            amqp_write_raw(w, letters, m->id);
+        } else {
+            amqp_write_string(w, letters, m->id);
+        }
+    }
+}
+
+static size_t model_section(uint8_t *out, size_t capacity, const struct model *m, bool is_arriving)
+{
+    struct amqp_writer w = amqp_writer(out, capacity);
+    amqp_write_descriptor(&w, AMQP_SECTION_MESSAGE_ANNOTATIONS);
+    size_t map = amqp_write_map_begin(&w);
+    uint32_t count = model_user(&w, m);
+    if (m->has_phase) {
+        amqp_write_symbol_of(&w, "x-opt-qd.phase");
+        amqp_write_int(&w, 1);
+        count += 2;
+    }
+    if (m->has_to) {
+        amqp_write_symbol_of(&w, "x-opt-qd.to");
+        amqp_write_string(&w, letters + 1, m->to);
+        count += 2;
+    }
+    uint32_t hops = m->hops + (m->has_own && !is_arriving);
+    if (hops || is_arriving) {
+        amqp_write_symbol_of(&w, "x-opt-qd.trace");
+        size_t list = amqp_write_list_begin(&w);
+        model_ids(&w, m, is_arriving && m->is_long_form);
+        if (hops > m->hops)
+            amqp_write_string_of(&w, "0/own");
+        amqp_write_list_end(&w, list, hops);
+        count += 2;
+    }
+    amqp_write_map_end(&w, map, count);
+    assert_true(amqp_writer_fits(&w));
+    return count ? w.len : 0;
+}
+
+static uint8_t arriving[256 * 1024], expected[256 * 1024];
+
+static void assert_passes_on(const struct model *m)
+{
+    struct slice in = exactly(arriving, model_section(arriving, sizeof arriving, m, true));
+    struct slice wanted = {NULL, expected, model_section(expected, sizeof expected, m, false)};
+    struct amqp_annotations a = read_well(in);
+    assert_int_equal(a.user_count, 2 * m->user_entries);
+    assert_int_equal(a.trace.count, m->hops);
+    assert_int_equal(a.to.len, m->to);
+    struct slice own = m->has_own ? text("0/own") : nobody;
+    assert_false(amqp_annotations_have_passed(&a, text("0/own")));
+    struct slice out = written(&a, own);
+    assert_same_octets(wanted, out);
+    /* What we wrote is read the same again. */
+    if (out.len) {
+        struct amqp_annotations b = read_well(out);
+        assert_int_equal(amqp_annotations_have_passed(&b, text("0/own")), m->has_own);
+        assert_int_equal(b.trace.count, m->hops + m->has_own);
+        assert_same_octets(a.user, b.user);
+        assert_same_octets(a.to, b.to);
+    }
+    drop(out);
+    drop(in);
+}
+
+static void test_annotations_any_number_of_user_entries_passes_unchanged(void **state)
+{
+    (void)state;
+    static const unsigned numbers[] = {0, 1, 2, 7, 8, 9, 10, 123, 124, 125, 126, 127, 128, 300};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        for (unsigned own = 0; own < 2; own++)
+            assert_passes_on(&(struct model){
+                .user_entries = numbers[i], .user_value = 3, .hops = own, .id = 3, .has_own = own, .has_to = own});
+    assert_passes_on(&(struct model){.user_entries = 300, .user_value = 600, .has_own = true});
+}
+
+static void test_annotations_of_each_size_take_the_smallest_map_and_strings(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < 300; n++) {
+        assert_passes_on(&(struct model){.has_to = true, .to = n, .hops = 1, .id = 3, .has_own = true});
+        assert_passes_on(&(struct model){.has_to = true, .to = n, .has_phase = true});
+        assert_passes_on(&(struct model){.user_entries = 1, .user_value = n, .has_own = true});
+        assert_passes_on(&(struct model){.hops = 2, .id = n, .has_own = n % 2});
+    }
+}
+
+static void test_annotations_trace_grows_by_one_hop_each_time(void **state)
+{
+    (void)state;
+    for (unsigned hops = 0; hops <= 300; hops++)
+        for (unsigned own = 0; own < 2; own++)
+            assert_passes_on(&(struct model){.hops = hops, .id = 3, .has_own = own, .has_to = true, .to = 4});
+}
+
+static void test_annotations_along_200_routers_each_is_in_the_trace_once(void **state)
+{
+    (void)state;
+    struct amqp_annotations a = {.to = text("far"), .ingress = text("0/R0")};
+    char id[16];
+    struct slice section = written(&a, text("0/R0"));
+    for (unsigned hop = 1; hop < 200; hop++) {
+        snprintf(id, sizeof id, "0/R%u", hop);
+        a = read_well(section);
+        assert_int_equal(a.trace.count, hop);
+        assert_false(amqp_annotations_have_passed(&a, text(id)));
+        struct slice next = written(&a, text(id));
+        drop(section);
+        section = next;
+    }
+    a = read_well(section);
+    assert_int_equal(a.trace.count, 200);
+    assert_true(is_text(a.ingress, "0/R0"));
+    struct amqp_reader r = amqp_slice_reader(a.trace.ids);
+    for (unsigned hop = 0; hop < 200; hop++) {
+        struct slice passed = {0};
+        snprintf(id, sizeof id, "0/R%u", hop);
+        assert_int_equal(amqp_read_string(&r, &passed), OK);
+        assert_true(amqp_slice_is(passed, id));
+    }
+    assert_ptr_equal(r.at, r.end);
+    drop(section);
+}
+
+static void test_annotations_long_forms_that_need_not_be_are_written_short(void **state)
+{
+    (void)state;
+    static const unsigned ids[] = {0, 3, 200, 255, 256, 300};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        for (unsigned hops = 1; hops < 90; hops += 4)
+            assert_passes_on(
+                &(struct model){.hops = hops, .id = ids[i], .is_long_form = true, .has_own = hops % 8 == 1});
+}
+
+static void test_annotations_section_with_a_long_head_is_read(void **state)
+{
+    (void)state;
+    /* Descriptor as ulong, map32 although map8 would do. */
+    struct slice section = of_hex("00800000000000000072d10000001400000002" TO "a10161");
+    assert_true(is_text(read_well(section).to, "a"));
+    drop(section);
+}
+
+/* ---- octets of somebody who means harm ---- */
+
+static void test_annotations_cut_anywhere_are_refused(void **state)
+{
+    (void)state;
+    struct slice whole = of_letters("uwkpstircou");
+    for (size_t n = 1; n < whole.len; n++) {
+        struct slice part = exactly(whole.data, n);
+        assert_refused(part, "message annotations are malformed");
+        drop(part);
+    }
+    drop(whole);
+}
+
+static void test_annotations_that_are_no_map_are_refused(void **state)
+{
+    (void)state;
+    static const char *const sections[] = {
+        "005371c10100",           /* delivery annotations */
+        "00537240",               /* null */
+        "005372c00145",           /* a list */
+        "005372c1010000",         /* an octet behind the map */
+        "005372d100000003000000", /* a size without room for the count */
+        "005372d1ffffffffffffffff",
+    };
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        struct slice section = of_hex(sections[i]);
+        assert_refused(section, "message annotations are malformed");
+        drop(section);
+    }
+}
+
+/* A map whose size is right: count and values in hex. */
+static struct slice of_values(unsigned count, const char *values)
+{
+    char hex[600];
+    snprintf(hex, sizeof hex, "005372c1%02x%02x%s", (unsigned)strlen(values) / 2 + 1, count, values);
+    return of_hex(hex);
+}
+
+static void test_annotations_whose_entries_are_malformed_are_refused(void **state)
+{
+    (void)state;
+    static const char malformed[] = "message annotations are malformed";
+    static const struct {
+        unsigned count;
+        const char *values, *why; /* why NULL: well-formed, a step away from the one before */
+    } maps[] = {
+        {0, "40", malformed},         /* behind its values */
+        {1, "a30161", malformed},     /* a key without a value */
+        {2, "a3016140", NULL},        /* now with one */
+        {4, "a3016140", malformed},   /* fewer entries than the count says */
+        {2, "a30161c101", malformed}, /* a map that ends before its last value */
+        {2, "a30161c10100", NULL},
+        {2, "a30161c00101", malformed}, /* a value that is not well-formed inside */
+        {2, "a30161c0020140", NULL},
+        {2, "a301610f", malformed}, /* a value of no type */
+        {2, "a30261", malformed},   /* a key that ends behind the map */
+        {2, "0f40", malformed},     /* a key of no type */
+        {2, TO "a10561", "to-override not a valid string type"},
+        {2, TO "a10161", NULL},
+        {2, TO "a10161540140", malformed}, /* values behind the last entry */
+        {4, TO "a10161540140", NULL},
+        {2, STREAM "0f", malformed},
+        {2, STREAM "b1ffffffff", malformed},
+        {2, STREAM "b100000000", NULL},
+        {4, TO "a10161a3016bb1ffffffff", malformed}, /* an entry that would be dropped */
+        {4, TO "a10161a3016bb100000000", NULL},
+        {4, TO "a10161a3", malformed}, /* ends within a key */
+    };
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+        struct slice section = of_values(maps[i].count, maps[i].values);
+        if (maps[i].why)
+            assert_refused(section, maps[i].why);
+        else
+            read_well(section);
+        drop(section);
+    }
+}
+
+static uint32_t next_random(uint32_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 17;
+    *seed ^= *seed << 5;
+    return *seed;
+}
+
+static void change_somewhere(uint8_t *octets, size_t n, uint32_t *seed)
+{
+    static const uint8_t likely[] = {0x00, 0x01, 0x40, 0x45, 0x53, 0x54, 0x72, 0x7f, 0x80, 0xa1,
+                                     0xa3, 0xb1, 0xb3, 0xc0, 0xc1, 0xd0, 0xd1, 0xe0, 0xf0, 0xff};
+    uint32_t x = next_random(seed), y = next_random(seed);
+    octets[x % n] = y % 3 ? likely[y / 3 % sizeof likely] : (uint8_t)(y >> 8);
+}
+
+/* Whatever was taken can be written, and what was written is taken and says the same. */
+static bool assert_taken_is_passed_on(struct slice section, bool only_user)
+{
+    struct amqp_annotations a, b;
+    const char *why;
+    if (amqp_annotations_read(section, only_user, &a, &why) != OK)
+        return false;
+    struct slice out = written(&a, text("0/own")), again;
+    assert_true(out.len > 0);
+    b = read_well(out);
+    assert_int_equal(b.trace.count, a.trace.count + 1);
+    assert_int_equal(b.user_count, a.user_count);
+    assert_same_octets(a.user, b.user);
+    assert_int_equal(b.phase, a.phase);
+    assert_int_equal(b.stream, a.stream);
+    assert_same_octets(a.to, b.to);
+    assert_same_octets(a.ingress, b.ingress);
+    again = written(&b, nobody);
+    assert_same_octets(out, again);
+    drop(again);
+    drop(out);
+    return true;
+}
+
+static void test_annotations_changed_at_random_are_refused_or_passed_on_well(void **state)
+{
+    (void)state;
+    static const char *const seeds[] = {"tir", "uwkpstir", "tkir", "tiru", "uvtrips", "utrioo"};
+    unsigned taken = 0, refused = 0;
+    for (uint32_t seed = 1; seed <= 20000; seed++) {
+        struct slice section = of_letters(seeds[seed % (sizeof seeds / sizeof *seeds)]);
+        uint32_t x = seed * 2654435761u;
+        for (uint32_t changes = 1 + next_random(&x) % 3; changes; changes--)
+            change_somewhere((uint8_t *)(uintptr_t)section.data, section.len, &x);
+        if (assert_taken_is_passed_on(section, seed % 4 == 0))
+            taken++;
+        else
+            refused++;
+        drop(section);
+    }
+    assert_true(taken > 1000 && refused > 1000);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -399,6 +847,22 @@ int main(void)
         cmocka_unit_test(test_annotations_first_router_becomes_ingress_and_begins_the_trace),
         cmocka_unit_test(test_annotations_of_a_client_only_the_users_are_taken),
         cmocka_unit_test(test_annotations_destination_as_symbol_is_refused),
+        cmocka_unit_test(test_annotations_of_another_type_are_refused_unless_a_client_says_them),
+        cmocka_unit_test(test_annotations_phase_is_any_small_integer),
+        cmocka_unit_test(test_annotations_stream_is_its_presence),
+        cmocka_unit_test(test_annotations_keys_as_strings_and_of_32_bits_are_keys),
+        cmocka_unit_test(test_annotations_empty_texts_are_there),
+        cmocka_unit_test(test_annotations_key_of_each_name_has_its_meaning_and_none_by_its_beginning),
+        cmocka_unit_test(test_annotations_any_number_of_user_entries_passes_unchanged),
+        cmocka_unit_test(test_annotations_of_each_size_take_the_smallest_map_and_strings),
+        cmocka_unit_test(test_annotations_trace_grows_by_one_hop_each_time),
+        cmocka_unit_test(test_annotations_along_200_routers_each_is_in_the_trace_once),
+        cmocka_unit_test(test_annotations_long_forms_that_need_not_be_are_written_short),
+        cmocka_unit_test(test_annotations_section_with_a_long_head_is_read),
+        cmocka_unit_test(test_annotations_cut_anywhere_are_refused),
+        cmocka_unit_test(test_annotations_that_are_no_map_are_refused),
+        cmocka_unit_test(test_annotations_whose_entries_are_malformed_are_refused),
+        cmocka_unit_test(test_annotations_changed_at_random_are_refused_or_passed_on_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
