@@ -3,6 +3,7 @@ import pytest
 
 from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, Peers, settle
 from support.router import Config
+from support.tool import output
 
 
 @pytest.fixture
@@ -184,3 +185,6 @@ def test_the_public_article_s_configuration_works(start_router, peers):
     router = start_router(config)
     for prefix, copies in (("closest", 1), ("multicast", 2), ("unicast", 1), ("exclusive", 1), ("broadcast", 2)):
         assert copies_of_one(peers, router, prefix + "/a") == copies
+    connections = output("qdstat", "-b", "0.0.0.0:%d" % router.port, "-c").splitlines()
+    assert connections[1:3] == ["Router.A.0", ""] and connections[3] == "Connections"
+    assert any(" in   no-security  anonymous-user " in line for line in connections)
