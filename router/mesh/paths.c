@@ -395,3 +395,14 @@ bool paths_is_on_way(struct paths *p, uint32_t origin, uint32_t via, uint32_t de
             return true;
     return false;
 }
+
+void paths_on_way_to(struct paths *p, uint32_t origin, uint32_t via, bool *below, uint32_t n)
+{
+    const struct path_tree *t = paths_tree(p, origin);
+    memset(below, 0, n * sizeof *below);
+    for (uint32_t i = 1; i < t->reached; i++) {
+        uint32_t node = t->order[i], parent = t->nodes[node].parent;
+        if (node < n)
+            below[node] = parent == via || (parent < n && below[parent]);
+    }
+}

@@ -80,6 +80,9 @@ const uint64_t *paths_first_hops(struct paths *p, uint32_t root, uint32_t *strid
  * inside the origin's path to it. */
 bool paths_is_on_way(struct paths *p, uint32_t origin, uint32_t via, uint32_t destination);
 
+/* The same for all destinations at once: below[node] for all nodes under `n`. */
+void paths_on_way_to(struct paths *p, uint32_t origin, uint32_t via, bool *below, uint32_t n);
+
 /* A number that two routers have in common when their graphs are the same. */
 uint64_t paths_fingerprint(const struct paths *p);
 /* How many trees have been computed so far. */

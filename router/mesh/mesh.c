@@ -1,0 +1,528 @@
+#include "mesh.h"
+
+#include "mesh_priv.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <trunkline/base/alloc.h>
+#include <trunkline/base/assert.h>
+#include <trunkline/base/list.h>
+#include <trunkline/base/log.h>
+
+void mesh_conf_init(struct mesh_conf *conf)
+{
+    *conf = (struct mesh_conf){
+        .hello_interval = 1000,
+        .hello_max_age = 3000,
+        .ra_interval = 30000,
+        .ra_interval_flux = 4000,
+        .remote_ls_max_age = 60000,
+        .fast_hello_interval = 80,
+        .fast_hello_max_age = 260,
+        .max_links = 1000,
+        .max_routers = 10000,
+        .max_peers = 2000,
+        .max_addresses = 1000000,
+        .max_message = 128 << 20,
+    };
+}
+
+/* ---- small things ---- */
+
+void mesh_call(struct mesh *m)
+{
+    ASSERT(!m->is_calling);
+    m->is_calling = true;
+}
+
+void mesh_called(struct mesh *m)
+{
+    m->is_calling = false;
+}
+
+struct router_state *mesh_state(struct mesh *m, uint32_t router)
+{
+    if (router >= m->state_count) {
+        uint32_t count = router * 2 + 8;
+        m->states = xrealloc(m->states, count * sizeof *m->states);
+        for (uint32_t i = m->state_count; i < count; i++)
+            m->states[i] = (struct router_state){.record.due = MONO_MS_NEVER, .addresses.due = MONO_MS_NEVER};
+        m->state_count = count;
+    }
+    return &m->states[router];
+}
+
+void throttle_ask(struct throttle *t, mono_ms now, uint32_t hold)
+{
+    mono_ms due = now + hold;
+    if (due < t->last + t->step)
+        due = t->last + t->step;
+    if (due < t->due)
+        t->due = due;
+}
+
+void throttle_fired(struct throttle *t, mono_ms now, uint32_t least, uint32_t most)
+{
+    bool is_quiet = t->step == 0 || now - t->last > 8 * (mono_ms)t->step;
+    t->step = is_quiet ? least : t->step * 2 < most ? t->step * 2 : most;
+    t->last = now;
+    t->due = MONO_MS_NEVER;
+}
+
+static void ask(struct mesh *m, struct question *q, uint32_t delay)
+{
+    mono_ms due = m->now + delay;
+    if (due < q->due)
+        q->due = due;
+    q->tries = 0;
+    if (q->due < m->questions_due)
+        m->questions_due = q->due;
+}
+
+void mesh_ask_record(struct mesh *m, uint32_t router, uint32_t delay)
+{
+    if (router != LSDB_SELF)
+        ask(m, &mesh_state(m, router)->record, delay);
+}
+
+void mesh_ask_addresses(struct mesh *m, uint32_t router, uint32_t delay)
+{
+    if (router != LSDB_SELF)
+        ask(m, &mesh_state(m, router)->addresses, delay);
+}
+
+/* ---- owners of the parts ---- */
+
+static void on_hello_send(struct hello_owner *o, uint64_t link, const char *const *seen, uint32_t n)
+{
+    mesh_send_hello(container_of(o, struct mesh, hello_owner), link, seen, n);
+}
+
+/* A router of which the mesh has heard lately, and which can be reached, is there: another one of its id, which another
+ * instance tells, is a second one or its next life. The next life gets in as soon as the mesh has noticed that the last
+ * one has ended. */
+static bool on_hello_may_join(struct hello_owner *o, const char *id, int64_t instance)
+{
+    struct mesh *m = container_of(o, struct mesh, hello_owner);
+    uint32_t router;
+    if (!lsdb_find(m->lsdb, (struct slice){NULL, (const uint8_t *)id, strlen(id)}, &router))
+        return true;
+    const struct lsdb_router *r = lsdb_router(m->lsdb, router);
+    if (r->instance == 0 || r->instance == instance || !mesh_state(m, router)->is_reachable)
+        return true;
+    return m->now - r->heard > m->conf.ra_interval + m->conf.ra_interval / 4;
+}
+
+static void on_hello_joined(struct hello_owner *o, const struct neighbour *n)
+{
+    struct mesh *m = container_of(o, struct mesh, hello_owner);
+    if (m->joined_count == m->joined_capacity) {
+        m->joined_capacity = m->joined_capacity ? m->joined_capacity * 2 : 8;
+        m->joined = xrealloc(m->joined, m->joined_capacity * sizeof *m->joined);
+    }
+    m->joined[m->joined_count++] = n->link;
+}
+
+static void on_mapped(struct mobile_owner *o, const char *key, uint32_t router, int hint)
+{
+    struct mesh *m = container_of(o, struct mesh, mobile_owner);
+    mesh_call(m);
+    m->owner->mapped(m->owner, key, router, hint);
+    mesh_called(m);
+}
+
+static void on_unmapped(struct mobile_owner *o, const char *key, uint32_t router)
+{
+    struct mesh *m = container_of(o, struct mesh, mobile_owner);
+    mesh_call(m);
+    m->owner->unmapped(m->owner, key, router);
+    mesh_called(m);
+}
+
+/* ---- birth and death ---- */
+
+static bool is_sound(const struct mesh_conf *c)
+{
+    size_t n = strlen(c->id);
+    return n >= 1 && n <= MESH_ID_MAX && c->hello_interval && c->hello_max_age && c->ra_interval &&
+           c->ra_interval_flux && c->remote_ls_max_age && c->max_links && c->max_routers && c->max_peers &&
+           c->max_addresses && c->max_message;
+}
+
+static void make_parts(struct mesh *m)
+{
+    const struct mesh_conf *c = &m->conf;
+    m->hello_owner =
+        (struct hello_owner){.send = on_hello_send, .may_join = on_hello_may_join, .joined = on_hello_joined};
+    m->mobile_owner = (struct mobile_owner){.mapped = on_mapped, .unmapped = on_unmapped};
+    m->hello = hello_new(&(struct hello_conf){.id = m->id,
+                                              .instance = c->instance,
+                                              .interval = c->hello_interval,
+                                              .max_age = c->hello_max_age,
+                                              .fast_interval = c->fast_hello_interval,
+                                              .fast_max_age = c->fast_hello_max_age,
+                                              .max_links = c->max_links},
+                         &m->hello_owner);
+    m->paths = paths_new(c->max_routers < 1024 ? c->max_routers : 1024);
+    m->lsdb = lsdb_new(&(struct lsdb_conf){.id = m->id,
+                                           .max_routers = c->max_routers,
+                                           .max_peers = c->max_peers,
+                                           .max_age = c->remote_ls_max_age,
+                                           .doubt = c->ra_interval_flux * 3 / 4,
+                                           .forget_after = FORGET_AFTER},
+                       m->paths);
+    m->mobile = mobile_new(c->max_addresses, &m->mobile_owner);
+    uint32_t hold = c->ra_interval_flux / 2;
+    m->flood = flood_new(hold < 2000 ? hold : 2000);
+}
+
+enum err mesh_new(const struct mesh_conf *conf, struct mesh_owner *owner, mono_ms now, struct mesh **out)
+{
+    if (!is_sound(conf))
+        return ERR_INVALID;
+    struct mesh *m = xcalloc(1, sizeof *m);
+    m->conf = *conf;
+    m->id = xstrdup(conf->id);
+    m->conf.id = m->id;
+    m->owner = owner;
+    m->now = now;
+    m->ls_seq = 1; /* a record numbered 0 is never installed by anybody */
+    m->record.due = m->routes.due = m->addresses.due = m->questions_due = MONO_MS_NEVER;
+    m->age_due = now + AGE_INTERVAL;
+    m->last_ra = now;
+    m->ra_due = now + conf->ra_interval_flux;
+    m->last_topology_change = now;
+    make_parts(m);
+    m->published_graph = paths_fingerprint(m->paths);
+    *out = m;
+    return OK;
+}
+
+static void free_announced(struct mesh *m)
+{
+    for (uint32_t i = 0; i < m->announced_count; i++)
+        free((char *)m->announced[i].id);
+    free(m->announced);
+    m->announced = NULL;
+    m->announced_count = 0;
+}
+
+void mesh_free(struct mesh **mp)
+{
+    struct mesh *m = *mp;
+    if (m == NULL)
+        return;
+    hello_free(&m->hello);
+    lsdb_free(&m->lsdb);
+    paths_free(&m->paths);
+    mobile_free(&m->mobile);
+    flood_free(&m->flood);
+    free_announced(m);
+    octets_fini(&m->out);
+    free(m->joined);
+    free(m->states);
+    free(m->id);
+    free(m);
+    *mp = NULL;
+}
+
+/* ---- our own record ---- */
+
+static void number_record(struct mesh *m)
+{
+    free_announced(m);
+    uint32_t n;
+    const struct neighbour *all = hello_neighbours(m->hello, &n);
+    m->announced = xcalloc(n + 1, sizeof *m->announced);
+    for (uint32_t i = 0; i < n; i++)
+        m->announced[i] = (struct wire_peer){xstrdup(all[i].id), all[i].cost};
+    m->announced_count = n;
+    m->ls_seq++;
+}
+
+static void announce_record(struct mesh *m)
+{
+    throttle_fired(&m->record, m->now, RECORD_STEP, RECORD_STEP_MAX);
+    number_record(m);
+    mesh_send_record(m);
+    mesh_send_ra(m);
+}
+
+void mesh_outdo(struct mesh *m, int64_t instance, int64_t ls_seq, int64_t mobile_seq_there)
+{
+    bool is_later = instance > m->conf.instance;
+    bool is_ahead = instance == m->conf.instance && (ls_seq > m->ls_seq || mobile_seq_there > mobile_seq(m->mobile));
+    if (!is_later && !is_ahead)
+        return;
+    if (is_later || m->jumps >= JUMPS_MAX) {
+        if (!m->is_jump_logged)
+            LOG(ROUTER_LS, ERROR_LEVEL,
+                "duplicate-router-id id=%s instance=%" PRId64 " other=%" PRId64
+                ": another router has our id, or our clock went back between two starts; in the first case give one of "
+                "them "
+                "another id, in the second the mesh finds out by itself",
+                m->id, m->conf.instance, instance);
+        m->is_jump_logged = true;
+        return;
+    }
+    /* An earlier life within the same second: count on from where it was. Of addresses leave a number out, so that the
+     * others ask for all of them. */
+    m->jumps++;
+    if (ls_seq > m->ls_seq)
+        m->ls_seq = ls_seq;
+    if (mobile_seq_there > mobile_seq(m->mobile))
+        mobile_skip_to(m->mobile, mobile_seq_there + 2);
+    throttle_ask(&m->record, m->now, 0);
+}
+
+/* ---- addresses of ours ---- */
+
+static bool is_old_router_near(struct mesh *m)
+{
+    uint32_t n;
+    const struct neighbour *all = hello_neighbours(m->hello, &n);
+    for (uint32_t i = 0; i < n; i++)
+        if (!all[i].is_ours)
+            return true;
+    return false;
+}
+
+static void send_update(struct mesh *m)
+{
+    uint32_t step = is_old_router_near(m) ? ADDRESSES_STEP_OLD : ADDRESSES_STEP;
+    m->addresses = (struct throttle){MONO_MS_NEVER, m->now, step};
+    struct mobile_list update;
+    if (!mobile_update(m->mobile, &update))
+        return; /* what was added has been removed again */
+    mesh_send_update(m, &update);
+    mesh_send_ra(m);
+}
+
+enum err mesh_address_added(struct mesh *m, const char *key, int hint, mono_ms now)
+{
+    ASSERT(!m->is_calling);
+    m->now = now;
+    enum err e = mobile_add(m->mobile, key, hint);
+    if (e == OK)
+        throttle_ask(&m->addresses, now, ADDRESSES_HOLD);
+    return e;
+}
+
+enum err mesh_address_removed(struct mesh *m, const char *key, mono_ms now)
+{
+    ASSERT(!m->is_calling);
+    m->now = now;
+    enum err e = mobile_remove(m->mobile, key);
+    if (e == OK)
+        throttle_ask(&m->addresses, now, ADDRESSES_HOLD);
+    return e;
+}
+
+/* ---- questions ---- */
+
+static mono_ms next_try(const struct mesh *m, struct question *q)
+{
+    uint32_t wait = QUESTION_STEP;
+    for (uint32_t i = 0; i < q->tries && wait < QUESTION_STEP_MAX; i++)
+        wait *= 2;
+    q->tries++;
+    return m->now + wait;
+}
+
+/* Record and addresses are asked for until they are there; addresses of a router that never spoke of any, three times.
+ */
+static void put_questions(struct mesh *m, uint32_t router)
+{
+    struct router_state *s = mesh_state(m, router);
+    const struct lsdb_router *r = lsdb_router(m->lsdb, router);
+    int64_t known = mobile_known(m->mobile, router);
+    if (s->record.due <= m->now) {
+        bool is_wanted = r->announced > r->ls_seq || r->ls_seq == 0;
+        s->record.due = is_wanted && mesh_send_lsr(m, router) ? next_try(m, &s->record) : MONO_MS_NEVER;
+    }
+    if (s->addresses.due <= m->now) {
+        bool is_behind = r->mobile_seq > known || s->addresses_wanted > known;
+        bool is_wanted = is_behind || (!r->is_heard && s->addresses.tries < 3);
+        s->addresses.due = is_wanted && mesh_send_mar(m, router) ? next_try(m, &s->addresses) : MONO_MS_NEVER;
+    }
+}
+
+static void ask_questions(struct mesh *m)
+{
+    m->questions_due = MONO_MS_NEVER;
+    for (uint32_t i = 1; i < lsdb_limit(m->lsdb); i++) {
+        if (lsdb_router(m->lsdb, i) == NULL)
+            continue;
+        put_questions(m, i);
+        struct router_state *s = mesh_state(m, i);
+        mono_ms due = s->record.due < s->addresses.due ? s->record.due : s->addresses.due;
+        if (due < m->questions_due)
+            m->questions_due = due;
+    }
+}
+
+/* ---- routers that come and go ---- */
+
+void mesh_forget_life(struct mesh *m, uint32_t router)
+{
+    struct router_state *s = mesh_state(m, router);
+    mobile_forget(m->mobile, router);
+    flood_forget(m->flood, router);
+    s->addresses_wanted = 0;
+    s->addresses = (struct question){MONO_MS_NEVER, 0};
+    s->record = (struct question){MONO_MS_NEVER, 0};
+    if (s->is_reachable || lsdb_router(m->lsdb, router)->is_heard)
+        mesh_ask_record(m, router, QUESTION_MENTIONED);
+}
+
+static void age(struct mesh *m)
+{
+    uint32_t router;
+    m->age_due = m->now + AGE_INTERVAL;
+    if (lsdb_age(m->lsdb, m->now))
+        throttle_ask(&m->routes, m->now, 0);
+    while (lsdb_next_forgotten(m->lsdb, m->now, &router)) {
+        /* Nobody names it: the route, if there was one, has gone when the last one ceased to. */
+        ASSERT(!mesh_state(m, router)->is_reachable);
+        mobile_forget(m->mobile, router);
+        flood_forget(m->flood, router);
+        *mesh_state(m, router) = (struct router_state){.record.due = MONO_MS_NEVER, .addresses.due = MONO_MS_NEVER};
+        lsdb_forget(m->lsdb, router);
+        mesh_call(m);
+        m->owner->router_forgotten(m->owner, router);
+        mesh_called(m);
+    }
+}
+
+/* ---- what is due ---- */
+
+/* The neighbourhood first, then paths with it, then what we say: so a message that says that a link is gone does not
+ * take that link. */
+void mesh_settle(struct mesh *m, mono_ms now)
+{
+    m->now = now;
+    if (hello_take_change(m->hello)) {
+        mesh_take_neighbours(m);
+        m->routes.due = now; /* our own links are never waited for */
+        throttle_ask(&m->record, now, 0);
+    }
+    if (m->routes.due <= now) {
+        throttle_fired(&m->routes, now, ROUTES_HOLD, ROUTES_STEP_MAX);
+        mesh_publish_routes(m);
+    }
+    if (m->record.due <= now)
+        announce_record(m);
+    for (uint32_t i = 0; i < m->joined_count; i++)
+        mesh_push_all(m, m->joined[i]);
+    m->joined_count = 0;
+    if (m->addresses.due <= now)
+        send_update(m);
+    if (m->ra_due <= now)
+        mesh_send_ra(m);
+    if (m->questions_due <= now)
+        ask_questions(m);
+}
+
+mono_ms mesh_deadline(const struct mesh *m)
+{
+    mono_ms all[] = {m->routes.due, m->record.due,    m->addresses.due,        m->ra_due,
+                     m->age_due,    m->questions_due, hello_deadline(m->hello)};
+    mono_ms first = MONO_MS_NEVER;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i] < first)
+            first = all[i];
+    return first;
+}
+
+mono_ms mesh_tick(struct mesh *m, mono_ms now)
+{
+    ASSERT(!m->is_calling);
+    m->now = now;
+    hello_tick(m->hello, now);
+    mesh_settle(m, now);
+    if (m->age_due <= now) {
+        age(m);
+        mesh_settle(m, now);
+    }
+    return mesh_deadline(m);
+}
+
+enum err mesh_link_up(struct mesh *m, uint64_t link, const struct mesh_peer *peer, mono_ms now)
+{
+    ASSERT(!m->is_calling);
+    m->now = now;
+    if (peer->cost < 1)
+        return ERR_INVALID;
+    enum err e = hello_link_up(
+        m->hello, link,
+        &(struct hello_peer){.cost = peer->cost, .is_ours = peer->is_ours, .fast_interval = peer->fast_hello_interval},
+        now);
+    mesh_settle(m, now);
+    return e;
+}
+
+enum err mesh_link_down(struct mesh *m, uint64_t link, mono_ms now)
+{
+    ASSERT(!m->is_calling);
+    m->now = now;
+    enum err e = hello_link_down(m->hello, link, now);
+    mesh_settle(m, now);
+    return e;
+}
+
+/* ---- what callers ask ---- */
+
+uint32_t mesh_radius(struct mesh *m)
+{
+    return path_tree_radius(paths_tree(m->paths, LSDB_SELF));
+}
+
+bool mesh_index(const struct mesh *m, const char *id, uint32_t *index)
+{
+    return lsdb_find(m->lsdb, (struct slice){NULL, (const uint8_t *)id, strlen(id)}, index);
+}
+
+uint32_t mesh_limit(const struct mesh *m)
+{
+    return lsdb_limit(m->lsdb);
+}
+
+void mesh_forwards(struct mesh *m, uint32_t origin, bool *to, uint32_t n)
+{
+    if (lsdb_router(m->lsdb, origin) == NULL)
+        memset(to, 0, n * sizeof *to);
+    else
+        paths_on_way_to(m->paths, origin, LSDB_SELF, to, n);
+}
+
+bool mesh_row(struct mesh *m, uint32_t index, struct mesh_row *row)
+{
+    const struct lsdb_router *r = lsdb_router(m->lsdb, index);
+    if (r == NULL)
+        return false;
+    const struct router_state *s = mesh_state(m, index);
+    const struct neighbour *n = hello_neighbour(m->hello, (struct slice){NULL, (const uint8_t *)r->id, strlen(r->id)});
+    bool is_self = index == LSDB_SELF;
+    *row = (struct mesh_row){
+        .id = r->id,
+        .index = index,
+        .instance = is_self ? m->conf.instance : r->instance,
+        .is_self = is_self,
+        .is_neighbour = n != NULL,
+        .is_reachable = is_self || s->is_reachable,
+        .next_hop = s->is_reachable && s->first != index ? lsdb_router(m->lsdb, s->first)->id : NULL,
+        .link = n ? n->link : 0,
+        .cost = s->is_reachable ? s->cost : 0,
+        .peers = r->peers,
+        .peer_count = r->peer_count,
+        .address_count = mobile_count(m->mobile, index),
+        .last_topology_change = m->last_topology_change,
+    };
+    return true;
+}
+
+uint64_t mesh_fingerprint(const struct mesh *m)
+{
+    return paths_fingerprint(m->paths);
+}
