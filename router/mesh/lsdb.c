@@ -178,7 +178,7 @@ static bool set_peers(struct lsdb *db, struct router *r, struct path_edge *peers
 /* Nothing is known any more but that there is such a router. */
 static bool clear(struct lsdb *db, struct router *r, mono_ms now)
 {
-    r->view.ls_seq = r->view.announced = r->view.mobile_seq = r->view.instance = 0;
+    r->view.ls_seq = r->view.announced = r->view.mobile_seq = r->view.instance = r->view.life = 0;
     r->is_doubted = false;
     r->unwanted = now;
     return set_peers(db, r, NULL, 0, now);
@@ -299,6 +299,16 @@ enum err lsdb_install(struct lsdb *db, uint32_t index, int64_t instance, int64_t
     set_peers(db, r, edges, n, now);
     *news |= LSDB_RECORD;
     return OK;
+}
+
+void lsdb_set_life(struct lsdb *db, uint32_t index, int64_t life)
+{
+    get(db, index)->view.life = life;
+}
+
+void lsdb_begin_life(struct lsdb *db, uint32_t index, int64_t instance, mono_ms now)
+{
+    begin_life(db, get(db, index), instance, now);
 }
 
 bool lsdb_restarted(struct lsdb *db, uint32_t index, int64_t instance, mono_ms now)

@@ -45,6 +45,7 @@ struct lsdb_router {
     int64_t ls_seq;    /* of its record; 0: there is none */
     int64_t announced; /* the highest that it or its record spoke of: above ls_seq, the record is to be pulled */
     int64_t mobile_seq;
+    int64_t life;  /* of a router of ours: tells two starts within one second; 0: not known */
     bool is_heard; /* an RA, or a record, has come since it is known */
     mono_ms heard; /* when the last one did */
     const struct path_edge *peers;
@@ -84,6 +85,10 @@ void lsdb_hear(struct lsdb *db, uint32_t index, int64_t instance, int64_t ls_seq
  *   Errors: ERR_LIMIT, more peers than max_peers: nothing is changed. */
 enum err lsdb_install(struct lsdb *db, uint32_t index, int64_t instance, int64_t ls_seq, struct amqp_compound peers,
                       mono_ms now, uint32_t *news);
+/* The life of which the record is. */
+void lsdb_set_life(struct lsdb *db, uint32_t index, int64_t life);
+/* The router itself says that its life is another one than the record's. */
+void lsdb_begin_life(struct lsdb *db, uint32_t index, int64_t instance, mono_ms now);
 /* Its neighbour has heard from another life of it: a HELLO, which nobody else passes on, is always right.
  *   Result: whether anything was forgotten. */
 bool lsdb_restarted(struct lsdb *db, uint32_t index, int64_t instance, mono_ms now);

@@ -249,30 +249,62 @@ static void announce_record(struct mesh *m)
     mesh_send_ra(m);
 }
 
-void mesh_outdo(struct mesh *m, int64_t instance, int64_t ls_seq, int64_t mobile_seq_there)
+static bool has_announced(const struct mesh *m, struct slice id, int64_t cost)
 {
-    bool is_later = instance > m->conf.instance;
-    bool is_ahead = instance == m->conf.instance && (ls_seq > m->ls_seq || mobile_seq_there > mobile_seq(m->mobile));
-    if (!is_later && !is_ahead)
+    for (uint32_t i = 0; i < m->announced_count; i++)
+        if (amqp_slice_is(id, m->announced[i].id))
+            return m->announced[i].cost == cost;
+    return false;
+}
+
+/* Whether a record of ours is of an earlier life: it says so, or is not what we have announced under its number. */
+static bool is_foreign(const struct mesh *m, const struct wire_message *claim)
+{
+    if (claim->op != WIRE_LSU)
+        return false;
+    if (claim->life)
+        return claim->life != m->conf.life;
+    if (claim->ls_seq != m->ls_seq)
+        return false;
+    struct amqp_compound peers = claim->peers;
+    struct slice id;
+    int64_t cost;
+    bool is_same = peers.count / 2 == m->announced_count;
+    while (is_same && wire_next_peer(&peers, &id, &cost))
+        is_same = has_announced(m, id, cost);
+    return !is_same;
+}
+
+static void log_later_life(struct mesh *m, int64_t instance)
+{
+    if (m->is_jump_logged)
+        return;
+    m->is_jump_logged = true;
+    LOG(ROUTER_LS, ERROR_LEVEL,
+        "duplicate-router-id id=%s instance=%" PRId64 " other=%" PRId64
+        ": another router has our id, or our clock went back between two starts; in the first case give one of them "
+        "another "
+        "id, in the second the mesh finds out by itself",
+        m->id, m->conf.instance, instance);
+}
+
+void mesh_outdo(struct mesh *m, const struct wire_message *claim)
+{
+    bool is_later = claim->instance > m->conf.instance, is_same = claim->instance == m->conf.instance;
+    bool is_ahead = claim->ls_seq > m->ls_seq || claim->mobile_seq > mobile_seq(m->mobile) || is_foreign(m, claim);
+    if (!is_later && !(is_same && is_ahead))
         return;
     if (is_later || m->jumps >= JUMPS_MAX) {
-        if (!m->is_jump_logged)
-            LOG(ROUTER_LS, ERROR_LEVEL,
-                "duplicate-router-id id=%s instance=%" PRId64 " other=%" PRId64
-                ": another router has our id, or our clock went back between two starts; in the first case give one of "
-                "them "
-                "another id, in the second the mesh finds out by itself",
-                m->id, m->conf.instance, instance);
-        m->is_jump_logged = true;
+        log_later_life(m, claim->instance);
         return;
     }
     /* An earlier life within the same second: count on from where it was. Of addresses leave a number out, so that the
      * others ask for all of them. */
     m->jumps++;
-    if (ls_seq > m->ls_seq)
-        m->ls_seq = ls_seq;
-    if (mobile_seq_there > mobile_seq(m->mobile))
-        mobile_skip_to(m->mobile, mobile_seq_there + 2);
+    if (claim->ls_seq > m->ls_seq)
+        m->ls_seq = claim->ls_seq;
+    int64_t mobile = mobile_seq(m->mobile);
+    mobile_skip_to(m->mobile, (claim->mobile_seq > mobile ? claim->mobile_seq : mobile) + 2);
     throttle_ask(&m->record, m->now, 0);
 }
 
@@ -367,7 +399,7 @@ static void ask_questions(struct mesh *m)
 void mesh_forget_life(struct mesh *m, uint32_t router)
 {
     struct router_state *s = mesh_state(m, router);
-    mobile_forget(m->mobile, router);
+    mobile_restarted(m->mobile, router);
     flood_forget(m->flood, router);
     s->addresses_wanted = 0;
     s->addresses = (struct question){MONO_MS_NEVER, 0};
@@ -524,5 +556,5 @@ bool mesh_row(struct mesh *m, uint32_t index, struct mesh_row *row)
 
 uint64_t mesh_fingerprint(const struct mesh *m)
 {
-    return paths_fingerprint(m->paths);
+    return m->published_graph;
 }

@@ -48,6 +48,7 @@ struct path_edge;
 struct mesh_conf {
     const char *id;   /* 1 to 127 octets; copied */
     int64_t instance; /* another one at each start: seconds since 1970 */
+    int64_t life;     /* tells two starts within that second: microseconds, or a random number */
     /* ms. The first five are as old routers have them. */
     uint32_t hello_interval, hello_max_age;
     uint32_t ra_interval, ra_interval_flux;
@@ -148,7 +149,7 @@ struct mesh_row {
 };
 /* Result: false, nobody has this index. */
 bool mesh_row(struct mesh *m, uint32_t index, struct mesh_row *row) ON_CONTROL;
-/* Two routers whose numbers are equal know the same graph. */
+/* Two routers whose numbers are equal have their routes from the same graph. */
 uint64_t mesh_fingerprint(const struct mesh *m) ON_CONTROL;
 
 #endif

@@ -106,7 +106,7 @@ void mesh_ask_addresses(struct mesh *m, uint32_t router, uint32_t delay);
 /* Another life of a router has begun. */
 void mesh_forget_life(struct mesh *m, uint32_t router);
 /* The mesh holds a later state of ourselves than we know of. */
-void mesh_outdo(struct mesh *m, int64_t instance, int64_t ls_seq, int64_t mobile_seq);
+void mesh_outdo(struct mesh *m, const struct wire_message *claim);
 /* Before the owner is called, and after. */
 void mesh_call(struct mesh *m);
 void mesh_called(struct mesh *m);

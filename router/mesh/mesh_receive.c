@@ -19,11 +19,14 @@ static bool is_own(const struct mesh *m, struct slice id)
     return amqp_slice_is(id, m->id);
 }
 
-static void relay(struct mesh *m, const struct incoming *in, uint32_t router)
+/* Result: whether this is the first copy. */
+static bool relay(struct mesh *m, const struct incoming *in, uint32_t router)
 {
     struct flood_mark mark = {(int)in->body.op, in->body.instance, in->body.ls_seq, in->body.mobile_seq};
-    if (flood_pass(m->flood, router, &mark, m->now))
+    bool is_first = flood_pass(m->flood, router, &mark, m->now);
+    if (is_first)
         mesh_relay_to_all(m, in->octets, in->n, &in->envelope, in->body.id, in->link);
+    return is_first;
 }
 
 /* What a living neighbour says of itself in its HELLO goes before what others have heard of a router of its name. */
@@ -67,7 +70,12 @@ static enum err on_ra(struct mesh *m, const struct incoming *in)
         return OK;
     lsdb_hear(m->lsdb, router, b->instance, b->ls_seq, b->mobile_seq, m->now, &news);
     follow_news(m, router, news);
-    relay(m, in, router);
+    if (!(news & LSDB_BEHIND))
+        mesh_state(m, router)->addresses_wanted = 0; /* what an update said is settled by this */
+    bool is_first = relay(m, in, router);
+    /* Each RA is a reason to ask again for what is still missing: a question or its answer was lost. */
+    if (is_first && !(news & LSDB_BEHIND) && b->mobile_seq > mobile_known(m->mobile, router))
+        mesh_ask_addresses(m, router, QUESTION_UPDATE);
     return OK;
 }
 
@@ -83,6 +91,19 @@ static void hear_through_neighbour(struct mesh *m, uint32_t router, const struct
     *news |= more;
 }
 
+/* A neighbour that was restarted within the second of its last start says so itself. (Others learn it from what it
+ * numbers next, see mesh_outdo().) */
+static void note_own_life(struct mesh *m, const struct incoming *in, uint32_t router)
+{
+    const struct lsdb_router *r = lsdb_router(m->lsdb, router);
+    const char *peer = hello_link_peer(m->hello, in->link);
+    if (in->body.life == 0 || r->life == 0 || in->body.life == r->life || in->body.instance != r->instance ||
+        peer == NULL || strcmp(peer, r->id) != 0)
+        return;
+    lsdb_begin_life(m->lsdb, router, in->body.instance, m->now);
+    follow_news(m, router, LSDB_RESTARTED);
+}
+
 static enum err on_lsu(struct mesh *m, const struct incoming *in)
 {
     const struct wire_message *b = &in->body;
@@ -92,11 +113,14 @@ static enum err on_lsu(struct mesh *m, const struct incoming *in)
         return e;
     if (contradicts_neighbour(m, b, router))
         return OK;
+    note_own_life(m, in, router);
     e = lsdb_install(m->lsdb, router, b->instance, b->ls_seq, b->peers, m->now, &news);
     if (e != OK)
         return e;
     if (b->has_mobile_seq)
         hear_through_neighbour(m, router, b, &news);
+    if (news & LSDB_RECORD)
+        lsdb_set_life(m->lsdb, router, b->life);
     follow_news(m, router, news);
     if (news & (LSDB_RECORD | LSDB_MOBILE_AHEAD))
         mesh_push_record(m, router, in->link);
@@ -131,7 +155,7 @@ static enum err on_mau(struct mesh *m, const struct incoming *in)
     if (e == OK && (known < lsdb_router(m->lsdb, router)->mobile_seq || known < s->addresses_wanted))
         mesh_ask_addresses(m, router, QUESTION_UPDATE);
     if (in->envelope.scope == WIRE_ALL)
-        relay(m, in, router);
+        (void)relay(m, in, router);
     return OK;
 }
 
@@ -149,7 +173,7 @@ static enum err dispatch(struct mesh *m, const struct incoming *in)
     if (is_own(m, b->id)) {
         /* Ours come back by neighbours that do not look at the trace; or they are of an earlier life. */
         if (b->op == WIRE_RA || b->op == WIRE_LSU)
-            mesh_outdo(m, b->instance, b->ls_seq, b->mobile_seq);
+            mesh_outdo(m, b);
         return OK;
     }
     switch (b->op) {

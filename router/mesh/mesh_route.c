@@ -133,7 +133,6 @@ static void publish_route(struct mesh *m, const struct lsdb_router *r, const str
 
 static void topology_changed(struct mesh *m)
 {
-    m->published_graph = paths_fingerprint(m->paths);
     m->last_topology_change = m->now;
     m->flux_until = m->now + 2 * (mono_ms)m->conf.ra_interval_flux + 1;
     if (m->ra_due > m->last_ra + m->conf.ra_interval_flux)
@@ -159,6 +158,9 @@ void mesh_publish_routes(struct mesh *m)
     for (uint32_t i = 1; i < n; i++)
         publish_route(m, lsdb_router(m->lsdb, order[i]), path_tree_node(t, order[i]), &w);
     ways_fini(&w);
-    if (paths_fingerprint(m->paths) != m->published_graph)
+    uint64_t graph = paths_fingerprint(m->paths);
+    bool is_other = graph != m->published_graph;
+    m->published_graph = graph;
+    if (is_other)
         topology_changed(m);
 }

@@ -80,6 +80,7 @@ static struct wire_out own_record(const struct mesh *m)
                              .instance = m->conf.instance,
                              .ls_seq = m->ls_seq,
                              .mobile_seq = mobile_seq(m->mobile),
+                             .life = m->conf.life,
                              .peers = m->announced,
                              .peer_count = m->announced_count};
 }
@@ -88,7 +89,7 @@ static struct wire_out own_record(const struct mesh *m)
 static void send_record_to(struct mesh *m, struct wire_out *record, const struct neighbour *n)
 {
     record->target = n->id;
-    record->has_mobile_seq = true;
+    record->is_among_ours = true;
     wire_encode(record, &m->out);
     send_out(m, n->link);
 }
@@ -115,6 +116,7 @@ static struct wire_out record_of(struct mesh *m, const struct lsdb_router *r, st
                              .instance = r->instance,
                              .ls_seq = r->ls_seq,
                              .mobile_seq = r->mobile_seq,
+                             .life = r->life,
                              .peers = *peers,
                              .peer_count = r->peer_count};
 }
@@ -132,7 +134,9 @@ void mesh_push_record(struct mesh *m, uint32_t router, uint64_t except)
     free(peers);
 }
 
-/* Only of who can be reached: what nobody hears of any more is not to live on by being passed around. */
+/* Of the neighbour itself too: if it has been restarted within the second that an instance lasts, it sees by that how
+ * far its earlier life was. Of the others only of who can be reached: what nobody hears of any more is not to live on
+ * by being passed around. */
 void mesh_push_all(struct mesh *m, uint64_t link)
 {
     uint32_t n;
@@ -146,7 +150,7 @@ void mesh_push_all(struct mesh *m, uint64_t link)
     send_record_to(m, &own, to);
     for (uint32_t i = 1; i < lsdb_limit(m->lsdb); i++) {
         const struct lsdb_router *r = lsdb_router(m->lsdb, i);
-        if (r == NULL || r->ls_seq == 0 || strcmp(r->id, to->id) == 0 || !mesh_state(m, i)->is_reachable)
+        if (r == NULL || r->ls_seq == 0 || (!mesh_state(m, i)->is_reachable && strcmp(r->id, to->id) != 0))
             continue;
         struct wire_peer *peers;
         struct wire_out record = record_of(m, r, &peers);

@@ -30,6 +30,7 @@ struct remote {
     int64_t known;
     uint32_t mark;
     bool is_reachable;
+    bool needs_all; /* updates are not believed: it was restarted */
 };
 
 struct mobile {
@@ -297,7 +298,7 @@ enum err mobile_receive_update(struct mobile *m, uint32_t router, int64_t seq, s
     struct remote *r = remote_of(m, router);
     if (seq <= r->known)
         return ERR_EXISTS;
-    if (seq != r->known + 1)
+    if (seq != r->known + 1 || r->needs_all)
         return ERR_AGAIN;
     struct slice key;
     while (wire_next_text(&add, &key))
@@ -333,6 +334,7 @@ enum err mobile_receive_all(struct mobile *m, uint32_t router, int64_t seq, stru
     while (wire_next_text(&exist, &key))
         add_theirs(m, router, r, key, next_hint(&hints));
     r->known = seq;
+    r->needs_all = false;
     return OK;
 }
 
@@ -358,6 +360,12 @@ void mobile_set_reachable(struct mobile *m, uint32_t router, bool reachable)
         map(m, router, r, t);
 }
 
+void mobile_restarted(struct mobile *m, uint32_t router)
+{
+    mobile_forget(m, router);
+    remote_of(m, router)->needs_all = true;
+}
+
 void mobile_forget(struct mobile *m, uint32_t router)
 {
     struct remote *r = remote_of(m, router);
@@ -365,4 +373,5 @@ void mobile_forget(struct mobile *m, uint32_t router)
         unmap(m, router, r, t);
     clear_remote(r);
     r->known = 0;
+    r->needs_all = false;
 }

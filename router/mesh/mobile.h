@@ -7,6 +7,7 @@
  *   ours:    absent --add--> NEW --update--> ANNOUNCED --remove--> GONE --update--> absent
  *            removed while NEW, or added again while GONE: nothing is said
  *   theirs:  update n = known + 1: applied.  n <= known: seen before.  n > known + 1: a gap.  All there is: replaces.
+ *            After a restart the first update counts as a gap too.
  *
  * A router's addresses are mapped while the router can be reached, and unmapped at once when it cannot: nothing is sent
  * towards what is not there (the old router keeps them for up to a minute). They are kept all the same, and mapped
@@ -78,7 +79,10 @@ enum err mobile_receive_all(struct mobile *m, uint32_t router, int64_t seq, stru
 int64_t mobile_known(const struct mobile *m, uint32_t router);
 uint32_t mobile_count(const struct mobile *m, uint32_t router);
 void mobile_set_reachable(struct mobile *m, uint32_t router, bool reachable);
-/* The router has been restarted, or is no longer known. */
+/* The router has been restarted: none of its addresses holds any more. Updates carry nothing that tells its lives
+ * apart, and one of the last may still be under way, so the first thing believed is a list of all there is. */
+void mobile_restarted(struct mobile *m, uint32_t router);
+/* The router is no longer known, its number will be another's. */
 void mobile_forget(struct mobile *m, uint32_t router);
 
 #endif

@@ -287,6 +287,7 @@ static enum err read_seq(struct amqp_reader *r, int64_t *v)
     X(MOBILE_SEQ, "mobile_seq")                                                                                        \
     X(LS, "ls")                                                                                                        \
     X(PEERS, "peers")                                                                                                  \
+    X(LIFE, "life")                                                                                                    \
     X(HAVE_SEQ, "have_seq")                                                                                            \
     X(HINTS, "hints")                                                                                                  \
     X(ADD, "add")                                                                                                      \
@@ -328,7 +329,7 @@ static const uint32_t needed[] = {
 static const uint32_t looked_at[] = {
     [WIRE_HELLO] = BIT(ID) | BIT(VERSION) | BIT(INSTANCE) | BIT(SEEN),
     [WIRE_RA] = BIT(ID) | BIT(VERSION) | BIT(INSTANCE) | BIT(LS_SEQ) | BIT(MOBILE_SEQ),
-    [WIRE_LSU] = BIT(ID) | BIT(VERSION) | BIT(INSTANCE) | BIT(LS) | BIT(MOBILE_SEQ),
+    [WIRE_LSU] = BIT(ID) | BIT(VERSION) | BIT(INSTANCE) | BIT(LS) | BIT(MOBILE_SEQ) | BIT(LIFE),
     [WIRE_LSR] = BIT(ID) | BIT(VERSION),
     [WIRE_MAU] = BIT(ID) | BIT(VERSION) | BIT(MOBILE_SEQ) | BIT(HINTS) | BIT(ADD) | BIT(DEL) | BIT(EXIST),
     [WIRE_MAR] = BIT(ID) | BIT(VERSION) | BIT(HAVE_SEQ),
@@ -361,6 +362,8 @@ static enum err read_field(enum field f, struct amqp_reader *r, struct wire_mess
     case FIELD_MOBILE_SEQ:
         out->has_mobile_seq = true;
         return read_seq(r, &out->mobile_seq);
+    case FIELD_LIFE:
+        return amqp_read_integer(r, &out->life);
     case FIELD_LS:
         return read_record(r, out, why);
     case FIELD_PEERS:
@@ -712,7 +715,7 @@ static void write_record(struct amqp_writer *w, const struct wire_out *m)
 static void write_link_state_body(struct amqp_writer *w, const struct wire_out *m)
 {
     static const uint32_t counts[] = {[WIRE_HELLO] = 10, [WIRE_RA] = 12, [WIRE_LSU] = 12, [WIRE_LSR] = 6};
-    size_t mark = begin32(w, AMQP_CODE_MAP32, counts[m->op] + (m->op == WIRE_LSU && m->has_mobile_seq ? 2 : 0));
+    size_t mark = begin32(w, AMQP_CODE_MAP32, counts[m->op] + (m->op == WIRE_LSU && m->is_among_ours ? 4 : 0));
     amqp_write_string_of(w, "id");
     amqp_write_string_of(w, m->id ? m->id : m->self);
     amqp_write_string_of(w, "pv");
@@ -731,9 +734,13 @@ static void write_link_state_body(struct amqp_writer *w, const struct wire_out *
     }
     if (m->op == WIRE_LSU)
         write_record(w, m);
-    if (m->op == WIRE_RA || (m->op == WIRE_LSU && m->has_mobile_seq)) {
+    if (m->op == WIRE_RA || (m->op == WIRE_LSU && m->is_among_ours)) {
         amqp_write_string_of(w, "mobile_seq");
         write_int(w, m->mobile_seq);
+    }
+    if (m->op == WIRE_LSU && m->is_among_ours) {
+        amqp_write_string_of(w, "life");
+        amqp_write_long(w, m->life);
     }
     end32(w, mark);
 }
