@@ -612,6 +612,7 @@ static void write_relayed(struct amqp_writer *w, const uint8_t *m, size_t n, con
 
 void wire_relay(const uint8_t *m, size_t n, const struct wire_envelope *e, const char *self, struct octets *out)
 {
+    octets_reserve(out, 256);
     struct amqp_writer w = amqp_writer(out->data, out->capacity);
     write_relayed(&w, m, n, e, self);
     if (!amqp_writer_fits(&w)) {
@@ -792,6 +793,7 @@ static void write_message(struct amqp_writer *w, const struct wire_out *m)
 
 void wire_encode(const struct wire_out *m, struct octets *out)
 {
+    octets_reserve(out, 256);
     struct amqp_writer w = amqp_writer(out->data, out->capacity);
     write_message(&w, m);
     if (!amqp_writer_fits(&w)) {

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/list.h>
+#include <trunkline/base/lock.h>
 
 /* ---- what there is ---- */
 
@@ -108,6 +109,7 @@ static void drop_held(struct node *n)
 
 static void stop_router(struct node *n)
 {
+    assert_on_control();
     mesh_free(&n->mesh);
     if (n->old)
         old_free(&n->old);
@@ -184,6 +186,7 @@ void world_set_loss(struct world *w, uint32_t per_mille)
 
 static void dump_ours(struct node *n)
 {
+    assert_on_control();
     fprintf(stderr, "r%u, ours\n", n->number);
     for (uint32_t i = 0; i < mesh_limit(n->mesh); i++) {
         struct mesh_row row, peer;
@@ -277,6 +280,7 @@ static void schedule(struct node *n, mono_ms due)
 
 static void reschedule(struct node *n)
 {
+    assert_on_control();
     if (n->mesh)
         schedule(n, mesh_deadline(n->mesh));
 }
@@ -448,6 +452,7 @@ static void key_of(uint32_t address, char *key)
 
 static void start_router(struct node *n)
 {
+    assert_on_control();
     struct world *w = n->world;
     int64_t instance = 1795171000 + w->now / 1000;
     /* Old routers do not notice a restart within one second; nobody can help them there. */
@@ -513,6 +518,7 @@ bool world_is_alive(const struct world *w, uint32_t node)
 
 void world_attach(struct world *w, uint32_t node, uint32_t address)
 {
+    assert_on_control();
     struct node *n = w->nodes[node];
     char key[8];
     if (n->attached >> address & 1)
@@ -528,6 +534,7 @@ void world_attach(struct world *w, uint32_t node, uint32_t address)
 
 void world_detach(struct world *w, uint32_t node, uint32_t address)
 {
+    assert_on_control();
     struct node *n = w->nodes[node];
     char key[8];
     if (!(n->attached >> address & 1))
@@ -544,6 +551,7 @@ void world_detach(struct world *w, uint32_t node, uint32_t address)
 /* A frozen router can be told nothing: it goes on first. */
 static void link_up(struct world *w, struct wire *wire, int end)
 {
+    assert_on_control();
     struct node *n = w->nodes[wire->ends[end]];
     world_thaw(w, n->number);
     bool is_ours = w->nodes[wire->ends[!end]]->kind == NODE_OURS;
@@ -560,6 +568,7 @@ static void link_up(struct world *w, struct wire *wire, int end)
 
 static void link_down(struct world *w, struct wire *wire, int end)
 {
+    assert_on_control();
     struct node *n = w->nodes[wire->ends[end]];
     if (!wire->is_up[end])
         return;
@@ -655,6 +664,7 @@ void world_start(struct world *w, uint32_t node)
 
 static void deliver(struct node *n, uint64_t link, const uint8_t *octets, size_t size)
 {
+    assert_on_control();
     struct world *w = n->world;
     struct wire *wire = wire_of(w, link);
     if (wire == NULL || !wire->is_up[wire->ends[0] == n->number ? 0 : 1])
@@ -677,6 +687,7 @@ static void hold(struct node *n, const struct event *e)
 
 static void tick(struct node *n)
 {
+    assert_on_control();
     n->tick_at = MONO_MS_NEVER;
     if (n->old)
         schedule(n, old_tick(n->old, n->world->now));
@@ -839,6 +850,7 @@ static int follow(struct world *w, uint32_t from, uint32_t to)
 /* Every router that lives has published the same graph. */
 static bool do_agree(const struct world *w)
 {
+    assert_on_control();
     uint64_t graph = 0;
     bool is_first = true;
     for (uint32_t i = 0; i < w->node_count; i++) {
@@ -949,6 +961,7 @@ static void check_pair(struct world *w, const struct truth *t, uint32_t a, uint3
 /* Pass on what entered at `origin` as each router thinks right. Result: false, a copy too many. */
 static void spread(struct world *w, uint32_t origin, const bool *receives, uint32_t *copies)
 {
+    assert_on_control();
     uint32_t *queue = xcalloc(w->node_count + 1, sizeof *queue), head = 0, tail = 0;
     queue[tail++] = origin;
     copies[origin] = 1;
