@@ -1201,6 +1201,8 @@ int main(int argc, char **argv)
     static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {own_options, parse_key, "ADDRESS...", doc, children, NULL, NULL};
     struct settings set = {.credit = 100, .limit = 64 << 20, .print = PRINT_MESSAGES, .print_style = PRINT_HUMAN};
+    /* Whole lines: another client often writes to the same terminal. */
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
     options_init(&set.common);
     options_set_up_argp();
     argp_parse(&argp, argc, argv, 0, NULL, &set);

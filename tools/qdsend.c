@@ -1239,6 +1239,8 @@ int main(int argc, char **argv)
     static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {own_options, parse_key, "ADDRESS...", doc, children, NULL, NULL};
     struct settings set = {.compose = {.priority = -1}, .resend_delay = 100000};
+    /* Whole lines: another client often writes to the same terminal. */
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
     options_init(&set.common);
     options_set_up_argp();
     argp_parse(&argp, argc, argv, 0, NULL, &set);
