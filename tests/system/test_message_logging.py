@@ -11,7 +11,7 @@ from proton import Message, int32, symbol
 from proton.handlers import MessagingHandler
 from proton.reactor import Container as Reactor
 
-from support.deadline import wait_until
+from support.deadline import kilobytes, wait_until
 from support.peers import ACCEPTED, Peers
 from support.router import Config
 from support.tool import output
@@ -156,7 +156,7 @@ def test_memory_stays_bounded_while_endless_heads_are_under_way(start_router):
         sender.send(TRANSFER, payload=b"x", handle=49)
         assert wait_lines(router, 1, "out49")[0]["what"] == "Message{...}"
         # 50 * 5 * 60 kB are 15 MB, which wait for credit; what is kept for the log is 3 MB of that at most.
-        assert router.rss_kb() - before < 30_000
+        assert router.rss_kb() - before < kilobytes(30_000)
 
 
 def test_aborted_message_is_told_both_ways(start_router):
