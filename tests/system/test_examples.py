@@ -1,0 +1,181 @@
+"""The configurations of etc/examples, and the commands that docs/ shows: they work as they stand, and do what is said."""
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from proton import Message
+
+from support.client_peer import ClientPeer
+from support.deadline import seconds, wait_until
+from support.peers import ACCEPTED, Peers
+from support.router import ROOT, Router, build_dir, die_with_parent, program
+from support.tool import output
+
+EXAMPLES = ROOT / "etc" / "examples"
+ATTRIBUTE = r"^(\s*%s\s*:\s*)([^#\s]+)"
+
+
+@pytest.fixture
+def peers():
+    with Peers() as peers:
+        yield peers
+
+
+def here(text, kind="listener", **values):
+    """A configuration with other values of attributes in sections of a kind: free ports of the loopback, that is."""
+    def replace(section):
+        changed = section[0]
+        for name, value in values.items():
+            changed = re.sub(ATTRIBUTE % name, r"\g<1>%s" % value, changed, flags=re.M)
+        return changed
+    return re.sub(r"^%s \{.*?^\}" % kind, replace, text, flags=re.M | re.S)
+
+
+@pytest.fixture
+def start_example(tmp_path):
+    """start_example(name, **values of its connector): the example as it stands, but for ports, hosts and log files."""
+    routers = []
+
+    def start(name, **connector):
+        text = here((EXAMPLES / name).read_text(), host="127.0.0.1", port=0)
+        text = here(text, "log", outputFile=tmp_path / "example.log")
+        text = here(text, "connector", **connector)
+        made = Router(text, tmp_path, name="example")
+        routers.append(made)
+        listeners = len(re.findall(r"^listener \{", text, re.M))
+        wait_until(lambda: made.log().count("Listening on") == listeners, 15, lambda: "listeners:\n" + made.log())
+        made.wait_ready()
+        return made
+    yield start
+    for router in routers:
+        router.finish()
+
+
+def all_examples():
+    return sorted(path.name for path in EXAMPLES.glob("*.conf"))
+
+
+@pytest.mark.parametrize("name", all_examples())
+def test_example_is_right(name):
+    done = subprocess.run([program("qdrouterd"), "--check", "-c", EXAMPLES / name], capture_output=True, text=True,
+                          timeout=seconds(20))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_each_example_is_run_by_a_test_of_its_own():
+    tests = set(re.findall(r'start_example\("([^"]*)"', Path(__file__).read_text()))
+    assert tests == set(all_examples())
+
+
+def shares(router, peers, address, messages=4):
+    """What two receivers of an address get of some messages to it."""
+    inboxes = [peers.connect(router).receiver(address, credit=100) for _ in range(2)]
+    router.wait_receivers(address, 2)
+    outbox = peers.connect(router).sender(address)
+    for n in range(messages):
+        assert outbox.outcome(outbox.send("m%d" % n)).state == ACCEPTED
+    found = [len(inbox.messages) for inbox in inboxes]
+    return "all to both" if found == [messages] * 2 else "shared" if sum(found) == messages else found
+
+
+def test_standalone_balances_queues_and_copies_news(start_example, peers):
+    router = start_example("standalone.conf")
+    assert shares(router, peers, "queue/a") == "shared"
+    assert shares(router, peers, "news/a") == "all to both"
+
+
+def test_addresses_are_treated_as_the_comments_say(start_example, peers):
+    router = start_example("addresses.conf")
+    assert shares(router, peers, "orders/eu") == "shared"
+    assert shares(router, peers, "orders.eu") == "shared"
+    assert shares(router, peers, "orders") == "shared"
+    assert shares(router, peers, "rpc/a") == "shared"
+    assert shares(router, peers, "events/a") == "all to both"
+    assert shares(router, peers, "sensors/roof/alarm") == "all to both"
+    assert shares(router, peers, "sensors/roof/heat/now") == "shared"
+    for unmatched in ("orders2", "elsewhere"):
+        box = peers.connect(router).sender(unmatched, wait=False)
+        assert box.wait_detached()[0] == "amqp:not-found"
+
+
+def test_limits_are_those_of_the_listener(start_example, peers):
+    router = start_example("limits.conf")
+    ports = {name: (router.host, port) for name, port in router.ports.items()}
+    inbox = peers.connect(ports["inner"]).receiver("queue/a", credit=0)
+    inner = peers.connect(ports["inner"]).sender("queue/a")
+    outer = peers.connect(ports["outer"]).sender("queue/a")
+    inner.wait_credit(1000)
+    outer.wait_credit(50)
+    assert (inner.credit, outer.credit) == (1000, 50)
+    assert inner.peer.connection.transport.remote_max_frame_size == 65536
+    assert outer.peer.connection.transport.remote_max_frame_size == 16384
+    assert outer.peer.connection.transport.remote_idle_timeout == 15  # half of it, in which we must send something
+    assert inbox.link.credit == 0
+
+
+def test_logging_shows_messages_of_the_listener_that_says_so(start_example, peers):
+    router = start_example("logging.conf")
+    inbox = peers.connect((router.host, router.ports["plain"])).receiver("queue/a")
+    outbox = peers.connect((router.host, router.ports["watched"])).sender("queue/a")
+    outbox.outcome(outbox.send(Message("body", id="m1", subject="s", reply_to="r", properties={"a": "b"})))
+    inbox.next()
+    line = router.wait_log(r"MESSAGE .*\n")[0]
+    assert 'Received Message{message-id="m1", subject="s", app-properties={"a"="b"}} on link' in line
+    assert router.log().count(" MESSAGE (") == 1
+    assert " SERVER (info)" not in (router.directory / "example.log").read_text()
+    assert re.match(r"\d{4}-\d\d-\d\d \S+ \+0000 ", router.log().splitlines()[-1])
+
+
+def test_connector_brings_a_server_that_listens(start_example, peers):
+    with ClientPeer() as server:
+        router = start_example("connector.conf", host="127.0.0.1", port=server.port)
+        router.wait_log(r"Connection Opened: dir=out ")
+        rows = output("qdstat", "-b", router.address, "-c")
+        assert re.search(r"client-peer +route-container +amqp +out ", rows)
+
+
+# -- the commands of the documentation
+
+BLOCK = re.compile(r"(?:^    .*\n|^\n(?=    ))+", re.M)
+
+
+def blocks(page, heading):
+    """The indented blocks with commands (`$ `) of a section of a page."""
+    text = (ROOT / "docs" / page).read_text()
+    section = re.search(r"^## %s\n(.*?)(?=^## |\Z)" % re.escape(heading), text, re.M | re.S)
+    assert section, "no section '%s' in docs/%s" % (heading, page)
+    return [block for block in BLOCK.findall(section[1]) if re.search(r"^    \$ ", block, re.M)]
+
+
+def documented():
+    return [pytest.param(page, heading, number, id="%s-%s-%d" % (page, heading.replace(" ", "_"), number))
+            for page, heading in (("tools.md", "Sending and receiving"), ("running.md", "Levels at run time"),
+                                  ("running.md", "When messages do not move"), ("running.md", "Each message in the log"))
+            for number in range(len(blocks(page, heading)))]
+
+
+@pytest.mark.parametrize("page, heading, number", documented())
+def test_documented_commands_print_what_is_shown(start_router, tmp_path, page, heading, number):
+    """All commands of a block in one shell; each line shown (`...` stands for anything) is among what they print."""
+    router = start_router((ROOT / "etc" / "examples" / "standalone.conf").read_text()
+                          .replace("0.0.0.0", "127.0.0.1").replace("amqp  ", "0  ")
+                          .replace("saslMechanisms: ANONYMOUS", "saslMechanisms: ANONYMOUS\n"
+                                   "    messageLoggingComponents: all"))
+    block = [line[4:] for line in blocks(page, heading)[number].splitlines()]
+    commands = [line[2:] for line in block if line.startswith("$ ")]
+    shown = [line for line in block if line and not line.startswith("$ ")]
+    script = "\n".join(commands + ["wait"]).replace("127.0.0.1:5672", router.address)
+    (tmp_path / "orders.txt").write_text("one\ntwo\nthree\n")
+    (tmp_path / "qdrouterd.log").symlink_to(router.log_path)
+    environment = {"PATH": "%s:/usr/bin:/bin" % (build_dir() / "bin"), "LC_ALL": "C.UTF-8", "TZ": "UTC",
+                   "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run(["/bin/bash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, cwd=tmp_path, env=environment, timeout=seconds(60),
+                          preexec_fn=die_with_parent)
+    printed = done.stdout.replace(router.address, "127.0.0.1:5672")
+    assert done.returncode == 0, printed
+    for line in shown:
+        pattern = r"\s+".join(".*".join(map(re.escape, word.split("..."))) for word in line.split())
+        assert line == "..." or re.search(r"^\s*%s\s*$" % pattern, printed, re.M), "%r is not in\n%s" % (line, printed)
