@@ -570,14 +570,16 @@ static void sender_takes_flow(struct amqp_link *lk, const struct amqp_flow_field
 
 static void receiver_takes_flow(struct amqp_link *lk, const struct amqp_flow_fields *f)
 {
+    bool gave_back = false;
     if (f->has.delivery_count && SERIAL_BEFORE(lk->delivery_count, f->delivery_count)) {
         uint32_t given_up = f->delivery_count - lk->delivery_count;
         lk->credit = given_up < lk->credit ? lk->credit - given_up : 0;
         lk->delivery_count = f->delivery_count;
+        gave_back = true;
     }
     if (f->echo)
         mark_link_dirty(lk);
-    if (lk->drain && lk->credit == 0) {
+    if (lk->drain ? lk->credit == 0 : gave_back) {
         lk->drain = false;
         lk->conn->handler->drained(lk);
     }

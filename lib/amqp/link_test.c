@@ -366,6 +366,25 @@ static void test_link_drain_gives_credit_back(void **state)
     raw_free(r);
 }
 
+/* The peer gives its credit back, but we have stopped draining and granted meanwhile: it has none now, and the owner
+ * must hear so, or the link stands still for ever. */
+static void test_link_credit_given_back_after_stop_drain_is_told(void **state)
+{
+    (void)state;
+    struct raw *r = raw_new(test_conf(true), 16384, 100);
+    r->o->credit = 10;
+    struct test_link *t = raw_attach(r, 0, false);
+    r->o->credit = 0;
+    amqp_link_drain(&t->link);
+    assert_true(raw_read_flow(r).drain);
+    amqp_link_stop_drain(&t->link);
+    assert_false(raw_read_flow(r).drain);
+    raw_flow(r, 0, 100, 0, 10, 0, true);
+    assert_int_equal(t->drained, 1);
+    assert_int_equal(t->link.credit, 0);
+    raw_free(r);
+}
+
 static void test_link_ours_is_attached_and_refused(void **state)
 {
     (void)state;
@@ -443,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_link_malformed_attach_closes),
         cmocka_unit_test(test_link_answer_too_large_for_the_peer_is_refused),
         cmocka_unit_test(test_link_drain_gives_credit_back),
+        cmocka_unit_test(test_link_credit_given_back_after_stop_drain_is_told),
         cmocka_unit_test(test_link_ours_is_attached_and_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

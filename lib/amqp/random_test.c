@@ -28,6 +28,7 @@ struct end {
     size_t left;      /* octets of it */
     uint8_t next_octet, expected_octet;
     uint32_t ids[DEBT], id_count; /* received and not yet settled */
+    bool stopped_drain;           /* a drain was withdrawn before its answer came */
 };
 
 enum fate { UNUSED, UNDER_WAY, SETTLED, LOST, GIVEN_UP };
@@ -191,9 +192,10 @@ static void act(struct side *s)
         amqp_link_grant(&e->link, chance(s, 20));
     else if (what < 340)
         amqp_link_drain(&e->link);
-    else if (what < 345)
+    else if (what < 345) {
+        e->stopped_drain |= e->link.drain;
         amqp_link_stop_drain(&e->link);
-    else
+    } else
         amqp_link_release_frames(&e->link, chance(s, 20));
 }
 
@@ -253,7 +255,8 @@ static void on_sendable(struct amqp_link *lk)
 }
 static void on_drained(struct amqp_link *lk)
 {
-    assert_int_equal(lk->credit, 0);
+    /* Credit that is given back after the question was withdrawn may be a part of what there is. */
+    assert_true(lk->credit == 0 || end_of(lk)->stopped_drain);
 }
 static void on_transfer(struct amqp_link *lk, struct amqp_transfer *t)
 {

@@ -231,7 +231,7 @@ static void on_sendable(struct amqp_link *a)
 
 static void on_drained(struct amqp_link *a)
 {
-    link_note_credit(link_of(a));
+    incoming_drained(link_of(a));
 }
 
 static void on_transfer(struct amqp_link *a, struct amqp_transfer *t)

@@ -96,6 +96,14 @@ void incoming_reachable(struct link *l)
     }
 }
 
+void incoming_drained(struct link *l)
+{
+    /* Credit that was asked back, but has a use again: the question crossed the answer. */
+    if (!l->in.dry && l->in.credited)
+        top_up(l);
+    link_note_credit(l);
+}
+
 /* Its address has lost its last destination: credit that is out is asked back, more comes when there is one again. */
 static void run_dry(struct link *l)
 {

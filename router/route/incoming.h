@@ -24,6 +24,8 @@ void incoming_answer(struct link *l, const struct answer *a);
 void incoming_peer_settled(struct link *l, const struct amqp_delivery *d);
 /* Its address has a destination again. */
 void incoming_reachable(struct link *l);
+/* The sender has given credit back. */
+void incoming_drained(struct link *l);
 void incoming_gone(struct link *l);
 
 #endif

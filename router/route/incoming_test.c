@@ -137,6 +137,30 @@ static void test_incoming_link_gone_half_way_aborts_where_it_went(void **state)
     assert_said("rx: abort; ");
 }
 
+/* The sender's answer to a drain comes when its address has a receiver again. */
+static void test_incoming_credit_given_back_too_late_is_granted_anew(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    route_to(a, NULL, 0);
+    comes(tx, "x", false, true, false, false);
+    route_to(a, &rx, 1);
+    incoming_reachable(tx);
+    said[0] = 0;
+    tx->amqp.credit = 0;
+    incoming_drained(tx);
+    assert_said("tx: credit +10; ");
+    route_to(a, NULL, 0);
+    comes(tx, "x", false, true, false, false);
+    said[0] = 0;
+    tx->amqp.credit = 0;
+    incoming_drained(tx);
+    assert_said("");
+}
+
 /* The receiver goes half way, then the sender gives up: that is one credit. */
 static void test_incoming_presettled_cut_then_aborted_gives_credit_back_once(void **state)
 {
@@ -248,6 +272,7 @@ int main(void)
         TEST(test_incoming_multicast_best_outcome_wins_when_all_are_in),
         TEST(test_incoming_abort_half_way_aborts_where_it_went),
         TEST(test_incoming_link_gone_half_way_aborts_where_it_went),
+        TEST(test_incoming_credit_given_back_too_late_is_granted_anew),
         TEST(test_incoming_presettled_cut_then_aborted_gives_credit_back_once),
         TEST(test_incoming_garbage_is_rejected),
         TEST(test_incoming_settled_by_its_sender_is_settled_for_the_receiver),

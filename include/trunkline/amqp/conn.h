@@ -117,7 +117,9 @@ struct amqp_handler {
      * peer asks to drain. Send what there is; when there is nothing left and lk->drain is set, call
      * amqp_link_drained(). */
     void (*sendable)(struct amqp_link *lk);
-    /* Incoming link: the peer has used up or given back all credit after amqp_link_drain(). */
+    /* Incoming link: the peer has used up or given back all credit after amqp_link_drain(). Also when it gives credit
+     * back though lk->drain is not set (any more): its answer has crossed amqp_link_stop_drain() and what was granted
+     * then, so whoever wants messages looks at lk->credit and grants anew. */
     void (*drained)(struct amqp_link *lk);
     /* Incoming link: a frame of a delivery. */
     void (*transfer)(struct amqp_link *lk, struct amqp_transfer *t);
