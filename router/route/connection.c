@@ -5,7 +5,10 @@
 #include <router/route/message_log.h>
 #include <router/route/outgoing.h>
 #include <router/route/registry.h>
+#include <router/route/trunk.h>
+#include <router/route/trunk_peer.h>
 #include <stdlib.h>
+#include <trunkline/amqp/codec.h>
 #include <trunkline/amqp/terminus.h>
 #include <trunkline/amqp/print.h>
 #include <trunkline/base/alloc.h>
@@ -81,9 +84,8 @@ void link_abandon(struct link *l)
 
 static void link_on_letter(struct letter *letter);
 
-static struct amqp_link *on_new_link(struct amqp_conn *a)
+struct link *connection_new_link(struct connection *c)
 {
-    struct connection *c = connection_of(a);
     struct link *l = xcalloc(1, sizeof *l);
     connection_ref(c);
     l->conn = c;
@@ -94,7 +96,25 @@ static struct amqp_link *on_new_link(struct amqp_conn *a)
     list_init(&l->of_address);
     list_init(&l->answer_node);
     link_slots_add(here->slots, l);
-    return &l->amqp;
+    return l;
+}
+
+void connection_drop_link(struct link *l)
+{
+    link_slots_remove(here->slots, l);
+    connection_unref(l->conn);
+    free(l->wanted);
+    free(l);
+}
+
+void connection_register_link(struct link *l)
+{
+    link_tell_control(l, LINK_ATTACH);
+}
+
+static struct amqp_link *on_new_link(struct amqp_conn *a)
+{
+    return &connection_new_link(connection_of(a))->amqp;
 }
 
 /* What control need not be asked. */
@@ -113,6 +133,10 @@ static void on_attached(struct amqp_link *a)
 {
     struct link *l = link_of(a);
     struct amqp_terminus_view local;
+    if (l->is_ours) {
+        trunk_link_attached(l);
+        return;
+    }
     l->is_incoming = !a->is_sender;
     if (l->is_incoming) {
         amqp_link_peer_target(a, &local);
@@ -122,11 +146,18 @@ static void on_attached(struct amqp_link *a)
         outgoing_init(l);
     }
     l->name = xstrdup(amqp_link_name(a));
+    l->kind = (uint8_t)trunk_link_kind(l->conn, &local);
+    if (l->kind != LINK_ENDPOINT) {
+        trunk_link_attached(l);
+        return;
+    }
     l->is_dynamic = local.dynamic;
     l->is_coordinator = local.kind == AMQP_TERMINUS_COORDINATOR;
     l->refusal_by_worker = refusal_of(&local);
-    if (local.address && local.address[0] && !local.dynamic)
+    if (local.address && local.address[0] && !local.dynamic) {
         l->wanted = xstrdup(local.address);
+        l->wanted_len = (uint32_t)strlen(l->wanted);
+    }
     link_tell_control(l, LINK_ATTACH);
 }
 
@@ -298,6 +329,8 @@ static void on_opened(struct amqp_conn *a)
     else
         amqp_conn_open(a);
     tell_control(c, CONNECTION_OPENED);
+    if (c->connector && c->settings->role == ROLE_INTER_ROUTER)
+        trunk_open(c);
 }
 
 static void log_failure(struct connection *c, const char *condition, const char *description)
@@ -365,13 +398,21 @@ static void on_handshake_late(struct timer *t)
 static enum err start_engine(struct connection *c, const char *hostname)
 {
     const struct connection_settings *s = c->settings;
-    size_t extra = s->open_property_count;
-    struct amqp_property *properties = xcalloc(3 + extra, sizeof *properties);
+    enum { OWN_MAX = 6 };
+    struct amqp_property *properties = xcalloc(OWN_MAX + s->open_property_count, sizeof *properties);
+    size_t count = 3;
     properties[0] = (struct amqp_property){.key = "product", .text = "qpid-dispatch-router"};
     properties[1] = (struct amqp_property){.key = "version", .text = TRUNKLINE_VERSION};
     properties[2] = (struct amqp_property){.key = "qd.conn-id", .number = (int32_t)c->id};
-    for (size_t i = 0; i < extra; i++)
-        properties[3 + i] = s->open_properties[i];
+    if (s->role == ROLE_INTER_ROUTER) {
+        properties[count++] = (struct amqp_property){.key = "qd.annotations-version", .number = 1};
+        if (s->cost > 1)
+            properties[count++] = (struct amqp_property){.key = "qd.inter-router-cost", .number = s->cost};
+        properties[count++] = (struct amqp_property){.key = trunk_peer_hello_key, .number = TRUNK_PEER_HELLO_MS};
+    }
+    ASSERT(count <= OWN_MAX);
+    for (size_t i = 0; i < s->open_property_count; i++)
+        properties[count++] = s->open_properties[i];
     static const char *const capabilities[] = {"ANONYMOUS-RELAY", "qd.streaming-links", NULL};
     struct amqp_conn_conf conf = {
         .server = c->connector == NULL,
@@ -388,7 +429,7 @@ static enum err start_engine(struct connection *c, const char *hostname)
         .user = s->user,
         .password = s->password,
         .properties = properties,
-        .property_count = 3 + extra,
+        .property_count = count,
         .offered_capabilities = capabilities,
     };
     c->amqp.id = c->id;

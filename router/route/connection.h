@@ -32,6 +32,7 @@ struct connection_settings {
     bool strip_in, strip_out;
     uint32_t message_parts; /* what the log shows of messages (amqp/message_print.h); 0: it shows no messages */
     uint32_t link_capacity;
+    int32_t cost; /* between routers; at least 1 */
     uint32_t max_frame_size, max_sessions, session_window;
     uint32_t idle_timeout_ms, handshake_timeout_ms;
     char *sasl_mechanisms; /* NULL: all */
@@ -63,6 +64,7 @@ struct connection {
     /* worker */
     struct timer handshake;
     bool ended, failure_told;
+    uint8_t trunk_in, trunk_out; /* links between routers for messages, by direction */
     /* fixed when control hears of it */
     char *container, *user, *mechanism;
     struct slice properties; /* the peer's, encoded; our copy */
@@ -84,6 +86,11 @@ struct connection {
  *   Thread: w. Ownership: takes fd, counts settings; host and service are lent for the call. */
 void connection_new(struct worker *w, int fd, struct connection_settings *settings, struct connector *connector,
                     const char *host, const char *service);
+/* A link of c with its slot, not attached yet. drop: it never was. register: control is to hear of it. Thread: c's
+ * worker. */
+struct link *connection_new_link(struct connection *c);
+void connection_drop_link(struct link *l);
+void connection_register_link(struct link *l);
 void connection_ref(struct connection *c);
 void connection_unref(struct connection *c);
 /* The worker ends and lets go of l, which has gone. Thread: the link's worker. */

@@ -329,7 +329,7 @@ static struct address *new_address(const char *key, enum distribution d) NO_THRE
 /* Publish these receivers as where a's messages go. */
 static void route_to(struct address *a, struct link **to, uint32_t n) NO_THREAD_SAFETY
 {
-    struct routes *r = routes_new(n);
+    struct routes *r = routes_new(n, 0);
     for (uint32_t i = 0; i < n; i++)
         r->to[i] = (struct destination){.link = to[i]->token, .load = &to[i]->load, .capacity = to[i]->capacity};
     address_publish(a, r);

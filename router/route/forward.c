@@ -4,6 +4,7 @@
 #include <router/route/here.h>
 #include <router/route/rules.h>
 #include <stdlib.h>
+#include <trunkline/amqp/annotations.h>
 #include <trunkline/amqp/codec.h>
 #include <trunkline/amqp/message.h>
 #include <trunkline/base/alloc.h>
@@ -57,15 +58,146 @@ static const struct destination *choose_balanced(const struct routes *r, uint32_
     return best;
 }
 
-const struct destination *forward_choose(const struct address *a, const struct routes *r, uint32_t *round_robin)
+static const struct topology *topology_now(void)
 {
-    const struct destination *d = &r->to[0];
-    if (r->count > 1) {
-        uint32_t start = (*round_robin)++ % r->count;
-        d = a->distribution == DISTRIBUTION_CLOSEST ? choose_closest(r, start) : choose_balanced(r, start);
+    return rcu_read(&here->world->topology);
+}
+
+/* The link towards another router, when it can be reached. Result: false, it can not. */
+static bool link_towards(const struct topology *t, uint32_t router, uint8_t priority, struct link_token *to,
+                         struct link_load **load)
+{
+    if (!topology_is_reachable(t, router))
+        return false;
+    *to = trunk_link(t->paths[router].trunk, priority, load);
+    return !link_token_is_none(*to);
+}
+
+static void count_sent(struct link_load *l)
+{
+    atomic_fetch_add_explicit(&l->sent, 1, memory_order_relaxed);
+}
+
+/* The router of least cost, in turn among equals. */
+static bool choose_closest_remote(const struct routes *r, const struct passage *p, uint32_t start,
+                                  struct link_token *to)
+{
+    const struct topology *t = topology_now();
+    struct link_load *best_load = NULL;
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < r->remote_count; i++) {
+        uint32_t router = r->remotes[(start + i) % r->remote_count];
+        struct link_token link;
+        struct link_load *load;
+        if (!link_towards(t, router, p->priority, &link, &load) || t->paths[router].cost >= least)
+            continue;
+        least = t->paths[router].cost;
+        best_load = load;
+        *to = link;
     }
-    atomic_fetch_add_explicit(&d->load->sent, 1, memory_order_relaxed);
-    return d;
+    if (best_load)
+        count_sent(best_load);
+    return best_load != NULL;
+}
+
+/* Compare what is in hand on the way to other routers, their cost added, with `local`, the value of the best receiver
+ * here (NULL: none). */
+static bool choose_balanced_remote(const struct routes *r, const struct passage *p, const struct destination *local,
+                                   struct link_token *to)
+{
+    const struct topology *t = topology_now();
+    bool best_full = local ? is_full(local) : true;
+    uint32_t least = local ? link_load_outstanding(local->load) : UINT32_MAX;
+    struct link_load *best_load = NULL;
+    for (uint32_t i = 0; i < r->remote_count; i++) {
+        uint32_t router = r->remotes[i];
+        struct link_token link;
+        struct link_load *load;
+        if (p->ingress == FORWARD_NOWHERE || !link_towards(t, router, p->priority, &link, &load) ||
+            !topology_forwards(t, p->ingress, router))
+            continue;
+        uint32_t outstanding = link_load_outstanding(load);
+        bool full = outstanding >= t->paths[router].trunk->capacity;
+        uint32_t value = outstanding + t->paths[router].cost;
+        if ((best_full && !full) || (full == best_full && value < least)) {
+            least = value;
+            best_full = full;
+            best_load = load;
+            *to = link;
+        }
+    }
+    if (best_load)
+        count_sent(best_load);
+    return best_load != NULL;
+}
+
+bool forward_choose(const struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
+                    struct link_token *to)
+{
+    const struct destination *d = r->count == 1 ? &r->to[0] : NULL;
+    uint32_t start = (*round_robin)++;
+    if (r->count > 1)
+        d = a->distribution == DISTRIBUTION_CLOSEST ? choose_closest(r, start % r->count)
+                                                    : choose_balanced(r, start % r->count);
+    if (r->remote_count && a->distribution != DISTRIBUTION_CLOSEST && choose_balanced_remote(r, p, d, to))
+        return true;
+    if (!d)
+        return a->distribution == DISTRIBUTION_CLOSEST && r->remote_count && choose_closest_remote(r, p, start, to);
+    count_sent(d->load);
+    *to = d->link;
+    return true;
+}
+
+/* ---- multicast ---- */
+
+uint32_t forward_copies_max(const struct routes *r)
+{
+    const struct topology *t = r->remote_count ? topology_now() : NULL;
+    return r->count + (t ? t->trunk_count : 0);
+}
+
+/* Whether the message has been at the router with this index. */
+static bool has_passed(const struct topology *t, const struct passage *p, uint32_t router)
+{
+    if (!p->annotations)
+        return false;
+    struct amqp_reader ids = amqp_slice_reader(p->annotations->trace.ids);
+    struct slice id;
+    uint32_t index;
+    while (amqp_left(&ids) && amqp_read_string(&ids, &id) == OK)
+        if (topology_node_index(t, id, &index) && index == router)
+            return true;
+    return false;
+}
+
+/* Whether this neighbour already gets a copy. */
+static bool is_among(const struct link_token *to, uint32_t n, struct link_token link)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (link_token_equal(to[i], link))
+            return true;
+    return false;
+}
+
+uint32_t forward_copies(const struct routes *r, const struct passage *p, struct link_token *to)
+{
+    uint32_t n = 0;
+    for (; n < r->count; n++) {
+        to[n] = r->to[n].link;
+        count_sent(r->to[n].load);
+    }
+    const struct topology *t = r->remote_count && p->ingress != FORWARD_NOWHERE ? topology_now() : NULL;
+    for (uint32_t i = 0; t && i < r->remote_count; i++) {
+        uint32_t router = r->remotes[i];
+        struct link_token link;
+        struct link_load *load;
+        if (!link_towards(t, router, p->priority, &link, &load) || !topology_forwards(t, p->ingress, router) ||
+            is_among(to + r->count, n - r->count, link) || has_passed(t, p, t->paths[router].trunk->neighbour))
+            continue;
+        to[n++] = link;
+        count_sent(load);
+    }
+    return n;
 }
 
 /* Whether a link of this worker has gone, or goes with its session or connection, though the routes do not say so yet:
@@ -103,7 +235,7 @@ static const struct {
 #undef X
 };
 
-void refusal_state_init(struct refusal_state *r, enum refusal why)
+void refusal_state_init(struct refusal_state *r, enum refusal why, const char *text)
 {
     if (!refusals[why].condition) {
         r->state = state_released;
@@ -116,7 +248,7 @@ void refusal_state_init(struct refusal_state *r, enum refusal why)
     amqp_write_descriptor(&w, 0x1d);
     size_t error = amqp_write_list_begin(&w);
     amqp_write_symbol_of(&w, refusals[why].condition);
-    amqp_write_string_of(&w, refusals[why].description);
+    amqp_write_string_of(&w, text ? text : refusals[why].description);
     amqp_write_list_end(&w, error, 2);
     amqp_write_list_end(&w, rejected, 1);
     ASSERT(w.len <= sizeof r->octets);
@@ -153,6 +285,42 @@ struct slice forward_strip_annotations(const struct slice *message, bool cut)
     uint32_t kept = amqp_message_strip_router_annotations(m, &v, cut, b->bytes + at);
     memcpy(b->bytes + at + kept, m + end, message->len - end);
     return (struct slice){.buf = b, .data = b->bytes, .len = at + kept + message->len - end};
+}
+
+/* Where the message annotations are, or belong: behind the header and the delivery annotations. */
+static uint32_t annotations_place(const struct amqp_message_view *v)
+{
+    if (v->message_annotations.length)
+        return v->message_annotations.offset;
+    if (v->delivery_annotations.length)
+        return v->delivery_annotations.offset + v->delivery_annotations.length;
+    return v->header.offset + v->header.length;
+}
+
+struct slice forward_write_annotations(const struct slice *message, const struct slice *to)
+{
+    struct amqp_message_view v;
+    struct amqp_annotations a = {0};
+    const char *why;
+    const uint8_t *m = message->data;
+    if (amqp_message_scan(m, message->len, AMQP_SECTION_MESSAGE_ANNOTATIONS, &v) == ERR_INVALID)
+        return (struct slice){0};
+    uint32_t at = annotations_place(&v);
+    uint32_t end = at + v.message_annotations.length;
+    struct slice section = {.data = m + at, .len = v.message_annotations.length};
+    if (amqp_annotations_read(section, false, &a, &why) != OK)
+        a = (struct amqp_annotations){0};
+    if (to->len)
+        a.to = *to;
+    const struct slice me = here->world->node_id;
+    if (!a.ingress.data)
+        a.ingress = me;
+    size_t room = amqp_annotations_size_max(&a, me);
+    struct buffer *b = buffer_new(message->len - section.len + room);
+    memcpy(b->bytes, m, at);
+    size_t written = amqp_annotations_write(b->bytes + at, room, &a, me);
+    memcpy(b->bytes + at + written, m + end, message->len - end);
+    return (struct slice){.buf = b, .data = b->bytes, .len = at + written + message->len - end};
 }
 
 void relayed_state_init(struct relayed_state *r, const struct amqp_state *said)

@@ -6,12 +6,31 @@
 #include <router/route/link.h>
 #include <router/route/outbox.h>
 
-/* Pick one destination of an anycast address and count the delivery to it. r is not empty.
- *   closest:  in turn, passing over those that have as much in hand as their link may have
- *   balanced: the one with the least in hand; of many, the best of a few, in turn
- * round_robin: the caller's place in the turn.
- * Source: wire-protocol reference 6.3, Distributions. There `closest` does not pass over full ones. */
-const struct destination *forward_choose(const struct address *a, const struct routes *r, uint32_t *round_robin);
+struct amqp_annotations;
+
+/* How a message came this far, which decides to which other routers it may go. */
+struct passage {
+    uint32_t
+        ingress; /* index of the router where it entered the mesh; FORWARD_NOWHERE: not known, so no copy to others */
+    uint8_t priority;                           /* 0 to 9: which link between routers it takes */
+    const struct amqp_annotations *annotations; /* NULL: it came from a client */
+};
+enum { FORWARD_NOWHERE = UINT32_MAX };
+
+/* Pick one destination of an anycast address and count the delivery to it.
+ *   closest:  a receiver here, in turn, passing over those that have as much in hand as their link may have; else the
+ * router of least cost, in turn among equals balanced: the receiver with the least in hand; of many, the best of a few,
+ * in turn. A router counts with what is in hand on the way to it, and its cost. round_robin: the caller's place in the
+ * turn. Result: false, there is none. Token and whether it leads to another router. Source: wire-protocol
+ * reference 6.3, Distributions. There `closest` does not pass over full ones. */
+bool forward_choose(const struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
+                    struct link_token *to);
+/* All destinations of a multicast address, each counted: receivers here, and one link towards other routers for each
+ * neighbour that leads to any for which the ingress router is a valid origin, and that the message has not passed. to:
+ * room for r->count links and as many as there are neighbours (forward_copies_max()). Result: how many. */
+uint32_t forward_copies(const struct routes *r, const struct passage *p, struct link_token *to);
+uint32_t forward_copies_max(const struct routes *r);
+
 /* Pick another one than `gone`, for a message that it can no longer have. Result: false: none, or the message is one
  * copy of several. */
 bool forward_choose_other(const struct link *gone, const struct origin *o, struct link_token *to);
@@ -22,18 +41,20 @@ bool forward_choose_other(const struct link *gone, const struct origin *o, struc
     X(REFUSAL_UNAVAILABLE, "amqp:not-found", "Deliveries cannot be sent to an unavailable address")                    \
     X(REFUSAL_NO_ADDRESS, "amqp:precondition-failed", "Routing failure: no address present")                           \
     X(REFUSAL_NOT_A_MESSAGE, "amqp:decode-error", "invalid message format")                                            \
-    X(REFUSAL_TOO_LARGE, "amqp:link:message-size-exceeded", "Message size exceeded")
+    X(REFUSAL_TOO_LARGE, "amqp:link:message-size-exceeded", "Message size exceeded")                                   \
+    X(REFUSAL_ANNOTATIONS, "amqp:invalid-field", "router annotations are malformed")
 enum refusal {
 #define X(name, condition, description) name,
     REFUSALS(X)
 #undef X
 };
-/* The outcome for it, released or rejected with an error. Good until the next init of the same. */
+/* The outcome for it, released or rejected with an error. Good until the next init of the same. text: a description
+ * that says more, or NULL. */
 struct refusal_state {
     struct amqp_state state;
     uint8_t octets[256];
 };
-void refusal_state_init(struct refusal_state *r, enum refusal why);
+void refusal_state_init(struct refusal_state *r, enum refusal why, const char *text);
 
 /* Find the address that a message names. Errors: NULL, *why says what to tell the sender. */
 struct address *forward_find(const char *text, size_t len, enum refusal *why);
@@ -41,6 +62,11 @@ struct address *forward_find(const char *text, size_t len, enum refusal *why);
 /* The message without the annotations of routers, in a new buffer (count 1) that the caller gives up; buf NULL: it
  * could not be read. */
 struct slice forward_strip_annotations(const struct slice *message, bool cut);
+
+/* The message with the annotations of routers as they go to the next one: `to` (of length 0: as it came), where it
+ * entered the mesh (here, if nothing says otherwise), and this router as the last that it has passed. In a new buffer
+ * as above. */
+struct slice forward_write_annotations(const struct slice *message, const struct slice *to);
 
 /* A consumer's outcome as it is passed on: modified always says delivery-failed (wire-protocol reference 4.5). */
 struct relayed_state {

@@ -7,6 +7,7 @@
 #include <router/route/link.h>
 #include <router/route/outbox.h>
 #include <router/route/table.h>
+#include <router/route/topology.h>
 #include <trunkline/base/clock.h>
 #include <trunkline/io/loop.h>
 
@@ -14,7 +15,9 @@
 struct route_world {
     struct table *table;
     struct router_identity identity;
-    _Atomic(struct rules *) rules; /* rcu */
+    struct slice node_id;                /* "0/<id>": this router in annotations */
+    _Atomic(struct rules *) rules;       /* rcu */
+    _Atomic(struct topology *) topology; /* rcu; NULL: there are no other routers */
     enum distribution default_distribution;
 };
 

@@ -6,6 +6,7 @@
 #include <router/route/message_log.h>
 #include <router/route/request.h>
 #include <stdlib.h>
+#include <trunkline/amqp/annotations.h>
 #include <trunkline/amqp/message.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
@@ -21,7 +22,7 @@ struct assembly {
 
 /* The links that copies of the message in progress go to. */
 struct copies {
-    uint32_t count;
+    uint32_t count, size;
     struct link_token to[];
 };
 
@@ -59,12 +60,25 @@ static void assembly_drop(struct link *l)
 /* n deliveries are no longer in hand. */
 static void give_back(struct link *l, uint32_t n)
 {
+    if (l->kind != LINK_ENDPOINT)
+        return; /* a link between routers got it back as the delivery came */
     n = n < l->in.in_hand ? n : l->in.in_hand;
     l->in.in_hand -= n;
     link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
     if (!l->in.dry)
         amqp_link_grant(&l->amqp, n);
     link_note_credit(l);
+}
+
+/* A delivery has begun. */
+static void take_in_hand(struct link *l)
+{
+    if (l->kind != LINK_ENDPOINT) {
+        amqp_link_grant(&l->amqp, 1);
+        return;
+    }
+    l->in.in_hand++;
+    link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
 }
 
 /* Bring credit to the link's capacity. */
@@ -81,7 +95,11 @@ void incoming_start(struct link *l)
 {
     const struct address *a = l->address;
     l->in.way = INCOMING_IDLE;
-    if (!a || a->in_process || address_routes(a)->count > 0)
+    if (l->kind != LINK_ENDPOINT) {
+        amqp_link_grant(&l->amqp, l->capacity);
+        return;
+    }
+    if (!a || a->in_process || !routes_are_empty(address_routes(a)))
         top_up(l);
 }
 
@@ -260,7 +278,7 @@ static void discard(struct link *l, const struct amqp_transfer *t, enum refusal 
         return;
     }
     struct refusal_state state;
-    refusal_state_init(&state, why);
+    refusal_state_init(&state, why, l->in.discard_text);
     settle(l, t->id, t->id, &state.state);
 }
 
@@ -279,6 +297,9 @@ static struct frame frame_of(struct link *l, const struct amqp_transfer *t, cons
         .aborted = t->aborted,
         .annotated = l->in.current_annotated,
         .state = t->state,
+        .to = t->first && l->address && l->wanted
+                  ? (struct slice){.data = (const uint8_t *)l->wanted, .len = l->wanted_len}
+                  : (struct slice){0},
         .payload = *payload,
     };
 }
@@ -308,14 +329,14 @@ static bool hold(struct link *l, const struct amqp_transfer *t)
     return true;
 }
 
-static void forward_one(struct link *l, const struct amqp_transfer *t, struct frame *f, const struct destination *to)
+static void forward_one(struct link *l, const struct amqp_transfer *t, struct frame *f, struct link_token to)
 {
     if (t->delivery)
-        remember_destination(t->delivery, to->link);
-    l->in.to = to->link;
+        remember_destination(t->delivery, to);
+    l->in.to = to;
     l->in.way = t->more ? INCOMING_FORWARD : INCOMING_IDLE;
     f->held = hold(l, t);
-    here_deliver(to->link, f);
+    here_deliver(to, f);
 }
 
 static void copies_deliver(const struct copies *c, const struct frame *f)
@@ -324,32 +345,55 @@ static void copies_deliver(const struct copies *c, const struct frame *f)
         here_deliver(c->to[i], f);
 }
 
-static void forward_copies(struct link *l, struct amqp_transfer *t, struct frame *f, const struct routes *r)
+/* Where the copies of the message in progress go. Result: how many. */
+static uint32_t choose_copies(struct link *l, const struct routes *r, const struct passage *p)
 {
-    struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
-    if (!d) {
-        /* Settled, but under the delivery-id of one that is not. */
-        discard(l, t, REFUSAL_RELEASED);
-        return;
+    uint32_t most = forward_copies_max(r);
+    struct copies *c = l->in.copies;
+    if (!c || c->size < most) {
+        free(c);
+        c = xmalloc(sizeof *c + most * sizeof c->to[0]);
+        c->size = most;
+        l->in.copies = c;
     }
-    struct copy_count c = {.waiting = r->count};
-    _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
-    memcpy(d->token, &c, sizeof c);
-    if (!l->in.copies || l->in.copies->count != r->count) {
-        free(l->in.copies);
-        l->in.copies = xmalloc(sizeof *l->in.copies + r->count * sizeof r->to[0]);
-        l->in.copies->count = r->count;
-    }
-    for (uint32_t i = 0; i < r->count; i++) {
-        l->in.copies->to[i] = r->to[i].link;
-        atomic_fetch_add_explicit(&r->to[i].load->sent, 1, memory_order_relaxed);
-    }
-    l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
-    f->held = hold(l, t);
-    copies_deliver(l->in.copies, f);
+    return c->count = forward_copies(r, p, c->to);
 }
 
-static void forward(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a)
+/* Result: false, there is nobody to have it. */
+static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct slice *payload, const struct routes *r,
+                           const struct passage *p)
+{
+    struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
+    if (!d) /* settled, but under the delivery-id of one that is not */
+        return false;
+    struct copy_count c = {.waiting = choose_copies(l, r, p)};
+    if (c.waiting == 0) {
+        if (t->settled)
+            amqp_link_forget(&l->amqp, t->id);
+        return false;
+    }
+    _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
+    memcpy(d->token, &c, sizeof c);
+    struct frame f = frame_of(l, t, payload, c.waiting);
+    l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
+    f.held = hold(l, t);
+    copies_deliver(l->in.copies, &f);
+    return true;
+}
+
+static bool forward_to_one(struct link *l, struct amqp_transfer *t, const struct slice *payload,
+                           const struct address *a, const struct routes *r, const struct passage *p)
+{
+    struct link_token to;
+    if (!forward_choose(a, r, p, &l->in.round_robin, &to))
+        return false;
+    struct frame f = frame_of(l, t, payload, 0);
+    forward_one(l, t, &f, to);
+    return true;
+}
+
+static void forward(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
+                    const struct passage *p)
 {
     if (a->in_process) {
         l->in.assembly = assembly_add(NULL, payload);
@@ -358,18 +402,12 @@ static void forward(struct link *l, struct amqp_transfer *t, const struct slice 
         return;
     }
     const struct routes *r = address_routes(a);
-    if (r->count == 0) {
-        if (l->address)
-            run_dry(l);
-        discard(l, t, REFUSAL_RELEASED);
+    bool copies = a->distribution == DISTRIBUTION_MULTICAST && (r->count > 1 || r->remote_count > 0);
+    if (copies ? forward_to_all(l, t, payload, r, p) : forward_to_one(l, t, payload, a, r, p))
         return;
-    }
-    bool copies = a->distribution == DISTRIBUTION_MULTICAST && r->count > 1;
-    struct frame f = frame_of(l, t, payload, copies ? r->count : 0);
-    if (copies)
-        forward_copies(l, t, &f, r);
-    else
-        forward_one(l, t, &f, forward_choose(a, r, &l->in.round_robin));
+    if (l->address)
+        run_dry(l);
+    discard(l, t, REFUSAL_RELEASED);
 }
 
 /* The address that the message itself names. Result: NULL, and why. */
@@ -382,25 +420,68 @@ static struct address *named_address(const uint8_t *m, const struct amqp_message
     return forward_find((const char *)to.data, to.len, why);
 }
 
+/* What routers have written on the message, when it comes from one or its client is trusted to say such things.
+ * Result: false, it is malformed: discarded. */
+static bool read_annotations(struct link *l, struct amqp_transfer *t, const uint8_t *m,
+                             const struct amqp_message_view *v, struct amqp_annotations *a)
+{
+    struct slice section = {.data = m + v->message_annotations.offset, .len = v->message_annotations.length};
+    const char *why;
+    if (amqp_annotations_read(section, false, a, &why) == OK)
+        return true;
+    l->in.discard_text = why;
+    discard(l, t, REFUSAL_ANNOTATIONS);
+    return false;
+}
+
+/* How the message came here. Result: false, it has gone further than any way in the mesh is long: it is in a loop. */
+static bool passage_of(const struct link *l, const uint8_t *m, const struct amqp_message_view *v,
+                       const struct amqp_annotations *a, const struct address *to, struct passage *p)
+{
+    const struct topology *topology = rcu_read(&here->world->topology);
+    if (!topology)
+        return true;
+    p->priority = to && to->priority >= 0 ? (uint8_t)to->priority : amqp_message_priority(m, v);
+    if (!l->in.current_annotated)
+        return true;
+    p->annotations = a;
+    if (a->ingress.data && !topology_node_index(topology, a->ingress, &p->ingress))
+        p->ingress = FORWARD_NOWHERE;
+    return a->trace.count <= topology->radius + 1;
+}
+
+/* Where the message goes: its link's address, else what the routers before said, else what it says itself. */
+static struct address *destination_of(struct link *l, const uint8_t *m, const struct amqp_message_view *v,
+                                      const struct amqp_annotations *a, enum refusal *why)
+{
+    if (l->address)
+        return l->address;
+    struct address *found =
+        a->to.data ? forward_find((const char *)a->to.data, a->to.len, why) : named_address(m, v, why);
+    if (found)
+        atomic_fetch_add_explicit(&found->anonymous_ingress, 1, memory_order_relaxed);
+    return found;
+}
+
 /* The head of a message is here: find its way. `payload` begins with the message. */
 static void set_out(struct link *l, struct amqp_transfer *t, const struct slice *payload,
                     const struct amqp_message_view *v)
 {
+    const uint8_t *m = payload->data;
     struct slice stripped = {0};
-    l->in.current_annotated = amqp_message_has_router_annotations(payload->data, v);
+    struct amqp_annotations a = {0};
+    struct passage p = {0};
+    enum refusal why = REFUSAL_RELEASED;
+    l->in.current_annotated = amqp_message_has_router_annotations(m, v);
     if (l->in.current_annotated && l->conn->strip_in) {
         stripped = forward_strip_annotations(payload, true);
         l->in.current_annotated = false;
+    } else if (l->in.current_annotated && !read_annotations(l, t, m, v, &a)) {
+        return;
     }
-    struct address *a = l->address;
-    enum refusal why = REFUSAL_RELEASED;
-    if (!a) {
-        a = named_address(payload->data, v, &why);
-        if (a)
-            atomic_fetch_add_explicit(&a->anonymous_ingress, 1, memory_order_relaxed);
-    }
-    if (a)
-        forward(l, t, stripped.buf ? &stripped : payload, a);
+    struct address *to = destination_of(l, m, v, &a, &why);
+    if (to && passage_of(l, m, v, &a, to, &p))
+        forward(l, t, stripped.buf ? &stripped : payload, to, &p);
     else
         discard(l, t, why);
     if (stripped.buf)
@@ -431,8 +512,7 @@ static void begin(struct link *l, struct amqp_transfer *t)
     l->in.message_format = t->message_format;
     l->in.current_settled = t->settled;
     l->in.current_answered = false;
-    l->in.in_hand++;
-    link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
+    take_in_hand(l);
     stat_add(&l->stats.deliveries, 1);
     if (t->settled)
         stat_add(&l->stats.presettled, 1);
@@ -441,7 +521,11 @@ static void begin(struct link *l, struct amqp_transfer *t)
         give_back(l, 1);
         return;
     }
-    if (!look_at_head(l, t, &t->payload)) {
+    l->in.discard_text = NULL;
+    if (l->kind == LINK_CONTROL) {
+        l->in.assembly = assembly_add(NULL, &t->payload);
+        l->in.way = INCOMING_ASSEMBLE;
+    } else if (!look_at_head(l, t, &t->payload)) {
         l->in.assembly = assembly_add(NULL, &t->payload);
         l->in.way = INCOMING_HEAD;
     }
@@ -469,8 +553,13 @@ static void complete_request(struct link *l, const struct amqp_transfer *t)
     struct assembly *a = l->in.assembly;
     struct slice none = {0};
     struct frame f = frame_of(l, t, &none, 0);
-    atomic_fetch_add_explicit(&l->in.assembling_for->in_process_count, 1, memory_order_relaxed);
-    request_post(&f.origin, l->conn->id, l->in.assembling_for->key, a->octets, a->len);
+    if (l->kind == LINK_CONTROL) {
+        request_post(&f.origin, l->conn->id, NULL, a->octets, a->len);
+    } else {
+        atomic_fetch_add_explicit(&l->in.assembling_for->in_process_count, 1, memory_order_relaxed);
+        uint64_t client = l->kind == LINK_DATA ? 0 : l->conn->id;
+        request_post(&f.origin, client, l->in.assembling_for->key, a->octets, a->len);
+    }
     assembly_drop(l);
     l->in.way = INCOMING_IDLE;
 }

@@ -53,6 +53,9 @@ uint32_t link_stats_stuck(const struct link_stats *s, mono_ms now, mono_ms age);
 /* Settlements in a second, over the last five. Thread: any. */
 uint32_t link_stats_settle_rate(const struct link_stats *s, mono_ms now);
 
+/* What a link is for. Those between routers carry every address, by priority. */
+enum link_kind { LINK_ENDPOINT, LINK_CONTROL, LINK_DATA };
+
 /* What becomes of the frames of the delivery that an incoming link is in the middle of. */
 enum incoming_way {
     INCOMING_IDLE,
@@ -65,8 +68,8 @@ enum incoming_way {
 
 struct incoming {
     enum incoming_way way;
-    uint8_t discard_state;  /* enum amqp_state_code */
-    uint8_t discard_reason; /* enum refusal, forward.h */
+    uint8_t discard_reason;   /* enum refusal, forward.h */
+    const char *discard_text; /* static, of what is malformed; NULL: that of the reason */
     bool dry;      /* its address had no destination: we asked to drain; credit comes with the next destination */
     bool credited; /* has got its first credit */
     bool current_settled, current_annotated;
@@ -109,7 +112,11 @@ struct link {
     /* fixed before the first letter */
     char *name;   /* the peer's */
     char *wanted; /* address text of the local terminus; NULL: none */
+    uint32_t wanted_len;
     uint8_t refusal_by_worker;
+    uint8_t kind;     /* enum link_kind */
+    uint8_t priority; /* of a link between routers: 0 to 9 */
+    bool is_ours;     /* we attached it */
     bool is_incoming; /* messages come to us on it */
     bool is_dynamic;
     bool is_coordinator;

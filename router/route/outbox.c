@@ -27,10 +27,10 @@ struct frame_record {
     struct origin origin;
     uint32_t message_format;
     uint8_t first, more, settled, aborted, settles, annotated, held, state_code;
-    uint32_t state_len, payload_len;
+    uint32_t state_len, to_len, payload_len;
     struct buffer *buf;  /* counted; NULL: payload follows in line */
     const uint8_t *data; /* in buf */
-    /* state_len octets, then payload_len octets when in line */
+    /* state_len octets, to_len octets, then payload_len octets when in line */
 };
 
 struct answer_record {
@@ -87,7 +87,8 @@ static void deliver_frame_record(const struct outbox_handler *h, const struct fr
         .annotated = r->annotated,
         .held = r->held,
         .state = {.code = r->state_code, .raw = {.data = tail, .len = r->state_len}},
-        .payload = {.buf = r->buf, .data = r->buf ? r->data : tail + r->state_len, .len = r->payload_len},
+        .to = {.data = tail + r->state_len, .len = r->to_len},
+        .payload = {.buf = r->buf, .data = r->buf ? r->data : tail + r->state_len + r->to_len, .len = r->payload_len},
     };
     h->frame(r->to, &f);
     if (r->buf)
@@ -160,11 +161,18 @@ static void *record_new(struct outboxes *o, int worker, size_t size, enum record
     return r;
 }
 
+static uint8_t *append(uint8_t *at, const struct slice *s)
+{
+    if (s->len)
+        memcpy(at, s->data, s->len);
+    return at + s->len;
+}
+
 void outbox_put_frame(struct outboxes *o, struct link_token to, const struct frame *f)
 {
     ASSERT(to.worker < o->count);
     bool counted = f->payload.buf && f->payload.len >= COPY_LIMIT;
-    size_t inline_len = f->state.raw.len + (counted ? 0 : f->payload.len);
+    size_t inline_len = f->state.raw.len + f->to.len + (counted ? 0 : f->payload.len);
     struct frame_record *r = record_new(o, to.worker, sizeof *r + inline_len, RECORD_FRAME);
     r->to = to;
     r->origin = f->origin;
@@ -178,14 +186,14 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
     r->held = f->held;
     r->state_code = f->state.code;
     r->state_len = (uint32_t)f->state.raw.len;
+    r->to_len = (uint32_t)f->to.len;
     r->payload_len = (uint32_t)f->payload.len;
     r->buf = counted ? buffer_ref(f->payload.buf) : NULL;
     r->data = f->payload.data;
-    uint8_t *tail = (uint8_t *)(r + 1);
-    if (f->state.raw.len)
-        memcpy(tail, f->state.raw.data, f->state.raw.len);
-    if (!counted && f->payload.len)
-        memcpy(tail + f->state.raw.len, f->payload.data, f->payload.len);
+    uint8_t *tail = append((uint8_t *)(r + 1), &f->state.raw);
+    tail = append(tail, &f->to);
+    if (!counted)
+        append(tail, &f->payload);
 }
 
 /* Whether a continues what r says, so that both are one. */

@@ -24,6 +24,7 @@ struct frame {
     bool annotated;          /* the message has annotations of routers: strip them towards a client */
     bool held;               /* the origin waits to hear that its bytes have left */
     struct amqp_state state; /* of the sender, usually none */
+    struct slice to; /* first frame, towards another router: the address it is for; empty: the message names it */
     struct slice payload;
 };
 

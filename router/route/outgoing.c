@@ -319,13 +319,17 @@ static void settle_for_sender(struct link *l, const struct origin *o)
     here_answer(&settled, 0, true, &state_none);
 }
 
-/* Towards a client the annotations of routers are removed, when its listener says so. Result: f, or *copy with new
- * payload, whose buffer the caller gives up. */
-static const struct frame *strip_annotations(struct link *l, const struct frame *f, struct frame *copy)
+/* Towards a client the annotations of routers are removed, when its listener says so; towards another router they are
+ * written. Result: f, or *copy with new payload, whose buffer the caller gives up. */
+static const struct frame *dress(struct link *l, const struct frame *f, struct frame *copy)
 {
-    if (!f->first || !f->annotated || !l->conn->strip_out)
+    if (!f->first || l->kind == LINK_CONTROL)
         return f;
-    struct slice payload = forward_strip_annotations(&f->payload, false);
+    struct slice payload = {0};
+    if (l->kind == LINK_DATA)
+        payload = forward_write_annotations(&f->payload, &f->to);
+    else if (f->annotated && l->conn->strip_out)
+        payload = forward_strip_annotations(&f->payload, false);
     if (!payload.buf)
         return f;
     *copy = *f;
@@ -363,11 +367,11 @@ void outgoing_deliver(struct link *l, const struct frame *f)
         continue_message(l, f);
         return;
     }
-    struct frame stripped;
-    const struct frame *g = strip_annotations(l, f, &stripped);
+    struct frame dressed;
+    const struct frame *g = dress(l, f, &dressed);
     begin_message(l, g);
     if (g != f)
-        buffer_unref(stripped.payload.buf);
+        buffer_unref(dressed.payload.buf);
 }
 
 /* What send_part() wants to know of a waiting message. */

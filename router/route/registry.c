@@ -2,6 +2,7 @@
 
 #include <router/route/address_name.h>
 #include <router/route/failover.h>
+#include <router/route/network.h>
 #include <router/route/rules.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,8 +149,8 @@ static void tell_link(struct link *l, uint32_t bits)
 
 static void address_build_routes(struct address *a) ON_CONTROL
 {
-    bool was_empty = address_routes(a)->count == 0;
-    struct routes *r = routes_new(a->receiver_count);
+    bool was_empty = routes_are_empty(address_routes(a));
+    struct routes *r = routes_new(a->receiver_count, a->remote_count);
     uint32_t i = 0;
     list_for_each(n, &a->receivers)
     {
@@ -157,10 +158,16 @@ static void address_build_routes(struct address *a) ON_CONTROL
         r->to[i++] = (struct destination){.link = l->token, .load = &l->load, .capacity = l->capacity};
     }
     ASSERT(i == a->receiver_count);
+    for (i = 0; i < a->remote_count; i++)
+        routes_remotes(r)[i] = a->remotes[i];
+    bool is_empty = routes_are_empty(r);
     address_publish(a, r);
-    if (!was_empty || i == 0)
+    if (!was_empty || is_empty)
         return;
-    list_for_each(n, &a->senders) tell_link(list_entry(n, struct link, of_address), LINK_REACHABLE);
+    list_for_each(n, &a->senders)
+    {
+        tell_link(list_entry(n, struct link, of_address), LINK_REACHABLE);
+    }
 }
 
 static void link_after_quiet(void *p)
@@ -174,6 +181,7 @@ static bool registry_turn_ends(struct loop_hook *h)
     (void)h;
     bool any = false;
     struct list *n;
+    any = network_turn_ends() || any;
     while ((n = list_take_first(&registry.changed))) {
         address_build_routes(list_entry(n, struct address, changed));
         any = true;
@@ -199,14 +207,12 @@ void registry_add_own_address(const char *key, enum distribution d, bool served)
 
 static void address_unused(struct address *a) ON_CONTROL
 {
-    if (a->is_own || a->user_count > 0)
+    if (a->is_own || a->user_count > 0 || a->remote_count > 0)
         return;
     if (list_is_linked(&a->changed))
         list_remove(&a->changed);
     table_remove(registry.world->table, a);
 }
-
-/* ---- links ---- */
 
 /* The address with this key, made by the rules if it is new. Errors: NULL, it is configured unavailable. */
 static struct address *address_of_key(const char *key, size_t len) ON_CONTROL
@@ -230,6 +236,60 @@ static struct address *address_of_key(const char *key, size_t len) ON_CONTROL
     free(text);
     return a;
 }
+
+/* The same for an address that another router announces: what is configured here counts before its hint, and a hint
+ * before the default (wire-protocol reference 3.11). It is there, whatever that makes of it. */
+static struct address *address_of_key_or_hint(const char *key, int hint) ON_CONTROL
+{
+    static const enum distribution of_hint[] = {DISTRIBUTION_MULTICAST, DISTRIBUTION_MULTICAST, DISTRIBUTION_CLOSEST,
+                                                DISTRIBUTION_BALANCED};
+    struct address *a = table_find(registry.world->table, key, strlen(key));
+    if (a)
+        return a;
+    enum distribution d = DISTRIBUTION_CLOSEST;
+    int priority = PRIORITY_UNSET;
+    if (key[0] == ADDRESS_MOBILE) {
+        size_t text_len;
+        const char *text = address_name_of_key(key, strlen(key), &text_len);
+        const struct rule *rule = rules_match(rcu_read(&registry.world->rules), text, text_len);
+        d = rule                                                          ? rule_conf(rule)->distribution
+            : hint >= 0 && hint < (int)(sizeof of_hint / sizeof *of_hint) ? of_hint[hint]
+                                                                          : registry.world->default_distribution;
+        priority = rule ? rule_conf(rule)->priority : PRIORITY_UNSET;
+    }
+    if (d == DISTRIBUTION_UNAVAILABLE)
+        d = DISTRIBUTION_BALANCED;
+    return table_get(registry.world->table, key, d, priority);
+}
+
+/* ---- receivers at other routers ---- */
+
+void registry_map(const char *key, uint32_t router, int hint)
+{
+    struct address *a = address_of_key_or_hint(key, hint);
+    for (uint32_t i = 0; i < a->remote_count; i++)
+        if (a->remotes[i] == router)
+            return;
+    a->remotes = xrealloc(a->remotes, (a->remote_count + 1) * sizeof *a->remotes);
+    a->remotes[a->remote_count++] = router;
+    address_changed(a);
+}
+
+void registry_unmap(const char *key, uint32_t router)
+{
+    struct address *a = table_find(registry.world->table, key, strlen(key));
+    for (uint32_t i = 0; a && i < a->remote_count; i++) {
+        if (a->remotes[i] != router)
+            continue;
+        a->remotes[i] = a->remotes[--a->remote_count];
+        address_changed(a);
+        if (a->remote_count == 0 && a->user_count == 0)
+            address_unused(a);
+        return;
+    }
+}
+
+/* ---- links ---- */
 
 /* A name of our own making: a receiver's reply address, or a target that its sender is told. */
 static enum attach_refusal resolve_dynamic(struct link *l) ON_CONTROL
@@ -289,14 +349,17 @@ static enum attach_refusal resolve(struct link *l) ON_CONTROL
 
 static void link_attach(struct link *l) ON_CONTROL
 {
-    l->refusal = resolve(l);
-    list_append(&registry.answered, &l->answer_node);
+    l->refusal = l->kind == LINK_ENDPOINT ? resolve(l) : ATTACH_OK;
+    if (l->kind == LINK_ENDPOINT)
+        list_append(&registry.answered, &l->answer_node);
     if (l->refusal != ATTACH_OK)
         return;
     l->identity = registry_next_identity();
     list_append(&registry.links, &l->node);
     registry.link_count++;
     l->registered = true;
+    if (l->kind != LINK_ENDPOINT)
+        network_link_attached(l);
     struct address *a = l->address;
     if (!a)
         return;
@@ -306,7 +369,8 @@ static void link_attach(struct link *l) ON_CONTROL
         a->sender_count++;
     } else {
         list_append(&a->receivers, &l->of_address);
-        a->receiver_count++;
+        if (a->receiver_count++ == 0)
+            network_address_added(a);
         address_changed(a);
     }
 }
@@ -353,6 +417,8 @@ static void link_leave(struct link *l) ON_CONTROL
         list_remove(&l->node);
         registry.link_count--;
         l->registered = false;
+        if (l->kind != LINK_ENDPOINT)
+            network_link_gone(l);
         struct address *a = l->address;
         if (a && l->is_incoming) {
             a->past_ingress += stat_get(&l->stats.deliveries);
@@ -361,7 +427,8 @@ static void link_leave(struct link *l) ON_CONTROL
         } else if (a) {
             a->past_egress += stat_get(&l->stats.deliveries);
             list_remove(&l->of_address);
-            a->receiver_count--;
+            if (--a->receiver_count == 0)
+                network_address_removed(a);
             address_changed(a);
         }
     }

@@ -27,6 +27,11 @@ void registry_fini(void) ON_CONTROL;
 /* An address that the router serves itself, or only shows (served false). */
 void registry_add_own_address(const char *key, enum distribution d, bool served) ON_CONTROL;
 
+/* The router with this index (topology.h) has receivers of the address with this key, or has none any more. hint: the
+ * treatment it wishes, as in mesh.h. */
+void registry_map(const char *key, uint32_t router, int hint) ON_CONTROL;
+void registry_unmap(const char *key, uint32_t router) ON_CONTROL;
+
 /* Numbers of links, addresses and so on are from one counter. */
 uint64_t registry_next_identity(void) ON_CONTROL;
 

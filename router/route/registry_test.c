@@ -24,6 +24,13 @@ void loop_hook_add(struct loop *l, struct loop_hook *h, enum loop_phase phase)
     turn_end = h;
 }
 
+void loop_timer_at(struct loop *l, struct timer *t, mono_ms due)
+{
+    (void)l;
+    (void)t;
+    (void)due;
+}
+
 void loop_hook_remove(struct loop_hook *h)
 {
     (void)h;

@@ -8,6 +8,9 @@
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/mailbox.h>
 
+/* As of a message whose header says nothing (AMQP 1.0 part 3.2.1, Header). */
+enum { PRIORITY_OF_REPLIES = 4 };
+
 struct request {
     struct letter letter;
     struct origin origin;
@@ -17,16 +20,22 @@ struct request {
     uint8_t message[];
 };
 
-static request_fn *server;
+static request_fn *server, *routers_server;
 
 void request_serve(request_fn *fn)
 {
     server = fn;
 }
 
+void request_serve_routers(request_fn *fn)
+{
+    routers_server = fn;
+}
+
 static void serve(const struct request *r)
 {
-    server(r->message, r->len, r->connection_id, r->key);
+    request_fn *take = r->key ? server : routers_server;
+    take(r->message, r->len, r->connection_id, r->key);
     /* The node accepts what it is sent, whatever the answer says (management reference 2.2). */
     here_answer(&r->origin, 0, true, r->origin.flags & ORIGIN_SETTLED ? &state_none : &state_accepted);
 }
@@ -46,7 +55,7 @@ void request_post(const struct origin *o, uint64_t connection_id, const char *ke
     r->letter = (struct letter)LETTER_INIT(request_deliver);
     r->origin = *o;
     r->connection_id = connection_id;
-    r->key = xstrdup(key);
+    r->key = key ? xstrdup(key) : NULL;
     r->len = n;
     memcpy(r->message, message, n);
     registry_post(&r->letter);
@@ -57,15 +66,17 @@ bool request_send(const char *to, const uint8_t *message, size_t n)
     enum refusal why;
     static uint32_t turn;
     struct address *a = forward_find(to, strlen(to), &why);
-    const struct routes *r = a ? address_routes(a) : NULL;
-    if (!r || r->count == 0)
+    const struct passage p = {.priority = PRIORITY_OF_REPLIES};
+    struct link_token link;
+    if (!a || !forward_choose(a, address_routes(a), &p, &turn, &link))
         return false;
     struct frame f = {
         .origin = {.link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED},
         .first = true,
         .settled = true,
+        .to = {.data = (const uint8_t *)to, .len = strlen(to)},
         .payload = {.data = message, .len = n},
     };
-    here_deliver(forward_choose(a, r, &turn)->link, &f);
+    here_deliver(link, &f);
     return true;
 }

@@ -13,7 +13,11 @@ typedef void request_fn(const uint8_t *message, size_t n, uint64_t connection_id
 /* Thread: control, before the first connection. */
 void request_serve(request_fn *fn);
 
-/* Hand a whole message to control. Its delivery is accepted when it has been served. Thread: worker. */
+/* Who takes what comes on control links of other routers (key NULL). Thread: control, before the first connection. */
+void request_serve_routers(request_fn *fn);
+
+/* Hand a whole message to control; key NULL: it came on a control link. Its delivery is accepted when it has been
+ * served. Thread: worker. */
 void request_post(const struct origin *o, uint64_t connection_id, const char *key, const uint8_t *message, size_t n);
 
 /* Send a message of the router's own, presettled, to `to` in any form of an address.

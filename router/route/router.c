@@ -2,6 +2,7 @@
 
 #include <router/route/connection.h>
 #include <router/route/here.h>
+#include <router/route/network.h>
 #include <router/route/registry.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ struct worker_state {
 
 static struct {
     struct route_world world;
-    char *id;
+    char *id, *node_id;
     struct loop *loop;
     struct list listeners, connectors;
     uint32_t open; /* listeners and connectors that have not been released, those that are closing included */
@@ -104,9 +105,11 @@ static void add_own_addresses(void) ON_CONTROL
 enum err router_start(struct loop *loop, const struct router_conf *conf)
 {
     router.id = xstrdup(conf->id);
+    router.node_id = xasprintf("0/%s", conf->id);
     router.loop = loop;
     router.world.table = table_new();
     router.world.identity = (struct router_identity){.id = router.id, .mode = conf->mode};
+    router.world.node_id = (struct slice){.data = (const uint8_t *)router.node_id, .len = strlen(router.node_id)};
     router.world.default_distribution = conf->default_distribution;
     atomic_init(&router.world.rules, rules_new());
     list_init(&router.listeners);
@@ -124,7 +127,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
         .loop = loop,
     };
     here = &router.control_here;
-    return OK;
+    return conf->mesh ? network_start(loop, &router.world, conf->mesh) : OK;
 }
 
 const char *router_id(void)
@@ -391,6 +394,7 @@ void router_stop(void)
         loop_run(router.loop);
     } while (router.open);
     registry_fini();
+    network_stop();
     rcu_barrier_all();
     outboxes_free(&router.control_here.outboxes);
     here = NULL;
@@ -398,4 +402,5 @@ void router_stop(void)
     struct rules *rules = rcu_read(&router.world.rules);
     rules_free(&rules);
     free(router.id);
+    free(router.node_id);
 }

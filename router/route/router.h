@@ -15,11 +15,14 @@
 #include <trunkline/io/connector.h>
 #include <trunkline/io/loop.h>
 
+struct mesh_conf;
+
 struct router_conf {
     const char *id; /* copied */
     enum router_mode mode;
     enum distribution default_distribution;
     int worker_threads;
+    struct mesh_conf *mesh; /* of an interior router; NULL: it is alone */
 };
 
 /* loop: control's, lent until router_stop(). Starts the workers.

@@ -27,6 +27,7 @@ static void address_free(void *p)
 {
     struct address *a = p;
     free(atomic_load_explicit(&a->routes, memory_order_relaxed));
+    free(a->remotes);
     free(a->key);
     free(a);
 }
@@ -67,7 +68,7 @@ struct address *table_get(struct table *t, const char *key, enum distribution d,
     list_init(&a->changed);
     list_init(&a->senders);
     list_init(&a->receivers);
-    atomic_init(&a->routes, routes_new(0));
+    atomic_init(&a->routes, routes_new(0, 0));
     list_append(&t->addresses, &a->node);
     t->count++;
     _Atomic(struct address *) *head = bucket(t, a->hash);
@@ -102,10 +103,12 @@ uint32_t table_count(const struct table *t)
     return t->count;
 }
 
-struct routes *routes_new(uint32_t count)
+struct routes *routes_new(uint32_t count, uint32_t remote_count)
 {
-    struct routes *r = xcalloc(1, sizeof *r + count * sizeof r->to[0]);
+    struct routes *r = xcalloc(1, sizeof *r + count * sizeof r->to[0] + remote_count * sizeof(uint32_t));
     r->count = count;
+    r->remote_count = remote_count;
+    r->remotes = (const uint32_t *)&r->to[count];
     return r;
 }
 

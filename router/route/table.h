@@ -42,7 +42,9 @@ struct destination {
 };
 
 struct routes {
-    uint32_t count;
+    uint32_t count;          /* of links here */
+    uint32_t remote_count;   /* of other routers that have receivers: indices as in topology.h */
+    const uint32_t *remotes; /* behind `to` */
     struct destination to[];
 };
 
@@ -66,6 +68,8 @@ struct address {
     struct list receivers; /* links that receive from it */
     uint32_t receiver_count, sender_count;
     uint32_t user_count; /* links that may still reach it, those that have gone and are not released included */
+    uint32_t *remotes;   /* indices of other routers that have receivers */
+    uint32_t remote_count;
     uint64_t past_ingress, past_egress; /* of links that have ended */
 };
 
@@ -87,7 +91,16 @@ uint32_t table_count(const struct table *t) ON_CONTROL;
 
 /* Publish r, which is taken, as where a's messages go. */
 void address_publish(struct address *a, struct routes *r) ON_CONTROL;
-struct routes *routes_new(uint32_t count);
+/* With room for so many links and other routers. */
+struct routes *routes_new(uint32_t count, uint32_t remote_count);
+static inline uint32_t *routes_remotes(struct routes *r)
+{
+    return (uint32_t *)r->remotes;
+}
+static inline bool routes_are_empty(const struct routes *r)
+{
+    return r->count == 0 && r->remote_count == 0;
+}
 /* Thread: any reader. */
 static inline const struct routes *address_routes(const struct address *a)
 {

@@ -85,7 +85,7 @@ static void test_table_published_routes_replace_the_last(void **state) NO_THREAD
     (void)state;
     struct address *a = table_get(t, "M0a", DISTRIBUTION_CLOSEST, -1);
     for (uint32_t n = 1; n < 5; n++) {
-        address_publish(a, routes_new(n));
+        address_publish(a, routes_new(n, 0));
         assert_int_equal(address_routes(a)->count, n);
     }
 }

@@ -1,0 +1,25 @@
+/* trunk.h -- the links of a connection between two routers: one pair for control, ten for messages, by priority.
+ *
+ * The side that dialled opens them all, each pair in a session of its own: 11 begins, then 22 attaches, control first,
+ * the receiver before the sender, without waiting for answers. The other side answers, and opens none. A link for
+ * messages is numbered by the order in which attaches (or their answers) come, for each direction: that is its
+ * priority.
+ *
+ * Source: wire-protocol reference 2.2, Inter-router connection. Thread: the connection's worker.
+ */
+#ifndef TRUNKLINE_ROUTE_TRUNK_H
+#define TRUNKLINE_ROUTE_TRUNK_H
+
+#include <router/route/link.h>
+
+struct amqp_terminus_view;
+
+/* We dialled, and the peer's Open is in: attach everything. */
+void trunk_open(struct connection *c);
+/* What a link that the peer attaches is for, by its local terminus. */
+enum link_kind trunk_link_kind(const struct connection *c, const struct amqp_terminus_view *local);
+/* A link of a trunk is attached on both sides, or the peer attaches it: number it, accept it, give credit, tell
+ * control. */
+void trunk_link_attached(struct link *l);
+
+#endif
