@@ -59,6 +59,7 @@ def endpoint(entity):
         "maxSessions": sessions if 0 < sessions <= 32768 else 32768,
         "maxSessionFrames": values.get("maxSessionFrames") or None,
         "idleTimeoutSeconds": values["idleTimeoutSeconds"],
+        "cost": max(1, values.get("cost") or 1),
         "linkCapacity": values.get("linkCapacity") or 250,
         "stripIn": strip in ("in", "both"),
         "stripOut": strip in ("out", "both"),

@@ -77,7 +77,7 @@ log      op 'update', at start for DEFAULT and then for the modules that the fil
          the file cannot be opened: the old setting stays.
 router   op 'create', once, before policy and all that follow. identity '1'.
          id                   str          1 to 127 characters; also the container id
-         mode                 str          'standalone'
+         mode                 str          'standalone'|'interior'
          workerThreads        int          >= 1
          defaultDistribution  str          'multicast', 'closest', 'balanced', 'unavailable'
          metadata             str or None
@@ -112,6 +112,7 @@ listener op 'create', 'delete'. identity as in management reference 1.3, e.g. 'l
          maxSessions          int          1..32768
          maxSessionFrames     int or None  >= 1; None: unlimited
          idleTimeoutSeconds   int          >= 0
+         cost                 int          >= 1: of the way to another router
          linkCapacity         int          >= 1
          stripIn, stripOut    bool         remove the router's annotations from messages received, sent
          openProperties       dict[str, value]  ASCII keys; added to our Open, keys as symbols

@@ -34,15 +34,15 @@ def no_mechanism_left(value):
 
 # (type, attribute, whether the value is refused, what it would need, what is allowed or None)
 ATTRIBUTES = (
-    ("router", "mode", lambda v: v != "standalone", "a network of routers", "standalone"),
+    ("router", "mode", lambda v: v == "edge", "edge routers", "standalone, interior"),
     ("router", "saslConfigDir", bool, "SASL by the Cyrus library", None),
     ("router", "saslConfigName", lambda v: v != "qdrouterd", "SASL by the Cyrus library", None),
     (
         "listener",
         "role",
-        lambda v: v not in ("normal", "route-container"),
-        "a network of routers",
-        "normal, route-container",
+        lambda v: v == "edge",
+        "edge routers",
+        "normal, inter-router, route-container",
     ),
     ("listener", "http", bool, "HTTP and WebSocket", "no"),
     ("listener", "httpRootDir", bool, "HTTP and WebSocket", None),
@@ -62,9 +62,9 @@ ATTRIBUTES = (
     (
         "connector",
         "role",
-        lambda v: v not in ("normal", "route-container"),
-        "a network of routers",
-        "normal, route-container",
+        lambda v: v == "edge",
+        "edge routers",
+        "normal, inter-router, route-container",
     ),
     ("connector", "sslProfile", bool, "TLS", None),
     ("connector", "saslMechanisms", unknown_mechanisms, "SASL by the Cyrus library", " ".join(MECHANISMS)),

@@ -7,6 +7,7 @@
 #include <router/mgmt/attrs.h>
 #include <router/mgmt/connection_conf.h>
 #include <router/mgmt/failure.h>
+#include <router/mesh/mesh.h>
 #include <router/route/connection.h>
 #include <router/route/registry.h>
 #include <router/route/router.h>
@@ -78,21 +79,50 @@ static enum distribution distribution_attr(struct attrs *a, const char *name) ON
     return d;
 }
 
+/* Result: whether the router is one of several. */
+static bool mode_attr(struct attrs *a, struct router_conf *conf)
+{
+    const char *mode = attrs_text(a, "mode");
+    if (!mode)
+        return false;
+    conf->mode = strcmp(mode, "interior") == 0 ? ROUTER_INTERIOR : ROUTER_STANDALONE;
+    if (conf->mode == ROUTER_STANDALONE && strcmp(mode, "standalone") != 0)
+        attrs_fail(a, "mode", "is neither 'standalone' nor 'interior'");
+    return conf->mode == ROUTER_INTERIOR;
+}
+
+static uint32_t seconds_attr(struct attrs *a, const char *name)
+{
+    return (uint32_t)attrs_int(a, name, 1, INT32_MAX / 1000) * 1000;
+}
+
+static void mesh_attrs(struct attrs *a, struct mesh_conf *m)
+{
+    mesh_conf_init(m);
+    m->hello_interval = seconds_attr(a, "helloIntervalSeconds");
+    m->hello_max_age = seconds_attr(a, "helloMaxAgeSeconds");
+    m->ra_interval = seconds_attr(a, "raIntervalSeconds");
+    m->ra_interval_flux = seconds_attr(a, "raIntervalFluxSeconds");
+    m->remote_ls_max_age = seconds_attr(a, "remoteLsMaxAgeSeconds");
+}
+
 static PyObject *router_create(const char *identity, struct attrs *a)
 {
     assert_on_control();
     (void)identity;
     struct router_conf conf = {
         .id = attrs_text(a, "id"),
-        .mode = ROUTER_STANDALONE,
         .default_distribution = distribution_attr(a, "defaultDistribution"),
         .worker_threads = (int)attrs_int(a, "workerThreads", 1, INT32_MAX),
     };
-    const char *mode = attrs_text(a, "mode");
+    struct mesh_conf mesh;
+    bool is_interior = mode_attr(a, &conf);
+    if (is_interior) {
+        mesh_attrs(a, &mesh);
+        conf.mesh = &mesh;
+    }
     bool utc = attrs_bool(a, "timestampsInUTC");
     const char *format = attrs_text_or_null(a, "timestampFormat");
-    if (attrs_ok(a) && strcmp(mode, "standalone") != 0)
-        attrs_fail(a, "mode", "is not 'standalone'");
     if (!attrs_ok(a))
         return NULL;
     log_set_timestamp(format, utc);
@@ -104,7 +134,10 @@ static PyObject *router_create(const char *identity, struct attrs *a)
     }
     state.worker_threads = conf.worker_threads;
     LOG(SERVER, INFO, "Container Name: %s", conf.id);
-    LOG(ROUTER, INFO, "Router started in Standalone mode");
+    if (is_interior)
+        LOG(ROUTER, INFO, "Router started in Interior mode, area=0 id=%s", conf.id);
+    else
+        LOG(ROUTER, INFO, "Router started in Standalone mode");
     LOG(ROUTER, INFO, "Version: %s", TRUNKLINE_VERSION);
     return none_unless_raised();
 }

@@ -128,9 +128,11 @@ static void common_to_both(struct connection_settings *s, struct attrs *a) ON_CO
     s->name = copy_or_null(attrs_text(a, "name"));
     s->at = attrs_ok(a) ? xasprintf("%s:%s", host, port) : NULL;
     s->role = role_attr(a);
-    s->strip_in = attrs_bool(a, "stripIn");
-    s->strip_out = attrs_bool(a, "stripOut");
+    bool is_trunk = s->role == ROLE_INTER_ROUTER;
+    s->strip_in = attrs_bool(a, "stripIn") && !is_trunk;
+    s->strip_out = attrs_bool(a, "stripOut") && !is_trunk;
     s->message_parts = message_parts(a);
+    s->cost = (int32_t)attrs_int(a, "cost", 1, INT32_MAX);
     s->link_capacity = (uint32_t)attrs_int(a, "linkCapacity", 1, INT32_MAX);
     s->max_frame_size = (uint32_t)attrs_int(a, "maxFrameSize", 512, INT32_MAX);
     s->max_sessions = (uint32_t)attrs_int(a, "maxSessions", 1, 32768);

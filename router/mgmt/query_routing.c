@@ -6,6 +6,7 @@
 #include <router/route/connection.h>
 #include <router/route/here.h>
 #include <router/route/link.h>
+#include <router/route/topology.h>
 #include <router/route/registry.h>
 #include <router/route/table.h>
 #include <stdatomic.h>
@@ -71,6 +72,21 @@ static uint64_t link_zero_credit(const struct link *l, mono_ms now)
     return since == 0 ? 0 : seconds_since(since, now);
 }
 
+static const char *link_type(const struct link *l)
+{
+    static const char *const names[] = {
+        [LINK_ENDPOINT] = "endpoint", [LINK_CONTROL] = "router-control", [LINK_DATA] = "inter-router"};
+    return names[l->kind];
+}
+
+static uint64_t priority_of_link(const struct link *l)
+{
+    enum { CONTROL_PRIORITY = 9 };
+    if (l->kind == LINK_CONTROL)
+        return CONTROL_PRIORITY;
+    return l->kind == LINK_DATA && l->priority < TRUNK_PRIORITIES ? l->priority : ENDPOINT_PRIORITY;
+}
+
 /* Deliveries by the router that they came in at: all of them here, while there is no other. */
 static PyObject *link_histogram(const struct link *l)
 {
@@ -91,7 +107,7 @@ static PyObject *link_histogram(const struct link *l)
     X(name, query_text(o->name))                                                                                       \
     X(identity, query_decimal(o->identity))                                                                            \
     X(linkName, query_text(o->name))                                                                                   \
-    X(linkType, query_text("endpoint"))                                                                                \
+    X(linkType, query_text(link_type(o)))                                                                              \
     X(linkDir, query_text(o->is_incoming ? "in" : "out"))                                                              \
     X(owningAddr, query_text(o->address == NULL ? NULL : o->address->key))                                             \
     X(capacity, query_number(o->capacity))                                                                             \
@@ -112,7 +128,7 @@ static PyObject *link_histogram(const struct link *l)
     X(deliveriesDelayed10Sec, query_number(LOAD(o->stats.delayed_10s)))                                                \
     X(deliveriesStuck, query_number(link_stats_stuck(&o->stats, q->now, query_settings.stuck_age)))                    \
     X(ingressHistogram, link_histogram(o))                                                                             \
-    X(priority, query_number(ENDPOINT_PRIORITY))                                                                       \
+    X(priority, query_number(priority_of_link(o)))                                                                     \
     X(settleRate, query_number(link_stats_settle_rate(&o->stats, q->now)))                                             \
     X(creditAvailable, query_number(LOAD(o->stats.credit)))                                                            \
     X(zeroCreditSeconds, query_number(link_zero_credit(o, q->now)))

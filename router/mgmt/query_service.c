@@ -167,15 +167,6 @@ static PyObject *never(const void *object, const struct asked *q)
     return query_none();
 }
 
-/* A standalone router knows no other and is in no mesh. */
-static const struct column node_columns[] = {
-    {"id", never},      {"protocolVersion", never}, {"instance", never}, {"linkState", never},
-    {"nextHop", never}, {"validOrigins", never},    {"address", never},  {"routerLink", never},
-    {"cost", never},    {"lastTopoChange", never},  {"index", never},
-};
-const struct kind query_kind_node = {"router.node", COLUMNS(node_columns), .begin = begin_at_zero, .next = nothing_next,
-                                     .find = nothing_find};
-
 /* Memory comes from the system's allocator: there are no pools to show. */
 static const struct column allocator_columns[] = {
     {"typeName", never},

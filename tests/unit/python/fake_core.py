@@ -23,6 +23,7 @@ ENDPOINT = {
     "maxSessions": INT,
     "maxSessionFrames": INT + NONE,
     "idleTimeoutSeconds": INT,
+    "cost": INT,
     "linkCapacity": INT,
     "stripIn": BOOL,
     "stripOut": BOOL,

@@ -291,7 +291,7 @@ def test_config_section_of_a_later_version_is_refused_in_one_line(text):
 
 
 REFUSED_VALUES = {
-    "mode": "interior",
+    "mode": "edge",
     "role": "edge",
     "saslMechanisms": "PLAIN GSSAPI",
     "ingressPhase": "3",
