@@ -308,6 +308,13 @@ void mesh_outdo(struct mesh *m, const struct wire_message *claim)
     throttle_ask(&m->record, m->now, 0);
 }
 
+void mesh_be_in_flux(struct mesh *m)
+{
+    m->flux_until = m->now + 2 * (mono_ms)m->conf.ra_interval_flux + 1;
+    if (m->ra_due > m->last_ra + m->conf.ra_interval_flux)
+        m->ra_due = m->last_ra + m->conf.ra_interval_flux;
+}
+
 /* ---- addresses of ours ---- */
 
 static bool is_old_router_near(struct mesh *m)
@@ -328,6 +335,7 @@ static void send_update(struct mesh *m)
     if (!mobile_update(m->mobile, &update))
         return; /* what was added has been removed again */
     mesh_send_update(m, &update);
+    mesh_be_in_flux(m); /* whoever has missed it hears of it soon again */
     mesh_send_ra(m);
 }
 

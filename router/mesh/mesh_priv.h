@@ -107,6 +107,8 @@ void mesh_ask_addresses(struct mesh *m, uint32_t router, uint32_t delay);
 void mesh_forget_life(struct mesh *m, uint32_t router);
 /* The mesh holds a later state of ourselves than we know of. */
 void mesh_outdo(struct mesh *m, const struct wire_message *claim);
+/* Something has changed: RAs come at short intervals for a while. */
+void mesh_be_in_flux(struct mesh *m);
 /* Before the owner is called, and after. */
 void mesh_call(struct mesh *m);
 void mesh_called(struct mesh *m);

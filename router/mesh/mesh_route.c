@@ -134,9 +134,7 @@ static void publish_route(struct mesh *m, const struct lsdb_router *r, const str
 static void topology_changed(struct mesh *m)
 {
     m->last_topology_change = m->now;
-    m->flux_until = m->now + 2 * (mono_ms)m->conf.ra_interval_flux + 1;
-    if (m->ra_due > m->last_ra + m->conf.ra_interval_flux)
-        m->ra_due = m->last_ra + m->conf.ra_interval_flux;
+    mesh_be_in_flux(m);
     mesh_call(m);
     m->owner->topology_changed(m->owner);
     mesh_called(m);
