@@ -240,14 +240,15 @@ static bool is_named_on(const struct hello *h, const struct hello_link *peer, co
     return true;
 }
 
-/* Ours are told what concerns them; old routers everybody we hear, as they do it. */
+/* Ours are told what concerns them; old routers everybody we hear, as they do it. Who is not known, or refused, is told
+ * of nobody: it might be a second router of an id that we hear elsewhere, and take that for itself. */
 static void link_send(struct hello *h, struct hello_link *l, mono_ms now)
 {
     const char **seen = xcalloc(HASH_COUNT(h->links) + 1, sizeof *seen);
     uint32_t n = 0;
     l->was_told = false;
-    for (const struct hello_link *other = h->links; other; other = other->hh.next) {
-        bool is_same = is_known(other) && is_known(l) && strcmp(other->router, l->router) == 0;
+    for (const struct hello_link *other = h->links; other && is_known(l); other = other->hh.next) {
+        bool is_same = is_known(other) && strcmp(other->router, l->router) == 0;
         if (!is_known(other) || (l->peer.is_ours && other != l) || (is_same && other != l) || !is_named_on(h, other, l))
             continue;
         bool is_double = false;
@@ -366,7 +367,7 @@ static void learn_gap(const struct hello *h, struct hello_link *l, mono_ms now)
     if (gap >= l->worst_gap)
         l->worst_gap = (uint32_t)gap;
     else
-        l->worst_gap -= (l->worst_gap - (uint32_t)gap) / 64;
+        l->worst_gap -= (l->worst_gap - (uint32_t)gap + 63) / 64;
 }
 
 static void link_meet(struct hello *h, struct hello_link *l, struct slice id, int64_t instance)
