@@ -327,7 +327,7 @@ static struct address *new_address(const char *key, enum distribution d) NO_THRE
 }
 
 /* Publish these receivers as where a's messages go. */
-static void route_to(struct address *a, struct link **to, uint32_t n) NO_THREAD_SAFETY
+__attribute__((unused)) static void route_to(struct address *a, struct link **to, uint32_t n) NO_THREAD_SAFETY
 {
     struct routes *r = routes_new(n, 0);
     for (uint32_t i = 0; i < n; i++)
@@ -336,7 +336,8 @@ static void route_to(struct address *a, struct link **to, uint32_t n) NO_THREAD_
 }
 
 /* A frame comes in on l: text becomes a message's amqp-value section if first, else just octets. */
-static void comes(struct link *l, const char *text, bool settled, bool first, bool more, bool aborted)
+__attribute__((unused)) static void comes(struct link *l, const char *text, bool settled, bool first, bool more,
+                                          bool aborted)
 {
     uint8_t octets[512];
     size_t n = 0;

@@ -1,0 +1,225 @@
+#include <router/route/fake_engine.h>
+
+#include <router/route/topology.h>
+#include <trunkline/amqp/annotations.h>
+#include <trunkline/amqp/codec.h>
+
+/* A mesh of four others: routers 1 and 2 are neighbours, 3 is behind 1, 4 behind 2. */
+enum { ROUTERS = 5 };
+static struct topology *topology;
+static struct link_load loads[2];
+
+static struct link_token towards(uint32_t neighbour)
+{
+    return (struct link_token){.index = 100 + neighbour, .worker = 1};
+}
+
+static int setup_mesh(void **state)
+{
+    setup(state);
+    memset(loads, 0, sizeof loads);
+    topology = topology_new(ROUTERS, 2);
+    static const char *const ids[ROUTERS] = {"A", "B", "C", "D", "E"};
+    for (uint32_t i = 0; i < ROUTERS; i++)
+        topology_set_id(topology, i, ids[i]);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct trunk_view *v = &topology->trunks[i];
+        v->neighbour = i + 1;
+        v->capacity = 10;
+        v->data[0] = towards(i + 1);
+        v->load[0] = &loads[i];
+    }
+    for (uint32_t i = 1; i < ROUTERS; i++) {
+        topology->paths[i] = (struct remote_path){.trunk = &topology->trunks[(i - 1) % 2], .cost = i < 3 ? 1 : 2};
+        topology_set_forwards(topology, 0, i);
+    }
+    rcu_publish(&world.topology, topology);
+    return 0;
+}
+
+static int teardown_mesh(void **state)
+{
+    rcu_publish(&world.topology, (struct topology *)NULL);
+    topology_free(topology);
+    return teardown(state);
+}
+
+static struct routes *routes_to(struct link **here_too, uint32_t here_count, const uint32_t *routers, uint32_t n)
+{
+    struct routes *r = routes_new(here_count, n);
+    for (uint32_t i = 0; i < here_count; i++)
+        r->to[i] = (struct destination){.link = here_too[i]->token, .load = &here_too[i]->load, .capacity = 10};
+    for (uint32_t i = 0; i < n; i++)
+        routes_remotes(r)[i] = routers[i];
+    return r;
+}
+
+static void test_forward_closest_prefers_a_receiver_here(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a);
+    struct routes *r = routes_to(&rx, 1, (const uint32_t[]){1, 2}, 2);
+    struct passage p = {0};
+    uint32_t turn = 0;
+    struct link_token to;
+    assert_true(forward_choose(a, r, &p, &turn, &to));
+    assert_true(link_token_equal(to, rx->token));
+    free(r);
+}
+
+static void test_forward_closest_takes_the_least_cost_and_turns_among_equals(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct passage p = {0};
+    uint32_t turn = 0, hits[3] = {0};
+    struct link_token to;
+    struct routes *r = routes_to(NULL, 0, (const uint32_t[]){1, 2, 3}, 3);
+    for (int i = 0; i < 30; i++) {
+        assert_true(forward_choose(a, r, &p, &turn, &to));
+        hits[to.index - 100]++;
+    }
+    assert_true(hits[1] > 0 && hits[2] > 0);
+    free(r);
+    r = routes_to(NULL, 0, (const uint32_t[]){2, 3}, 2);
+    for (int i = 0; i < 10; i++) {
+        assert_true(forward_choose(a, r, &p, &turn, &to));
+        assert_int_equal(to.index, 102);
+    }
+    free(r);
+}
+
+static void test_forward_unreachable_routers_are_nobody(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST), *b = new_address("M0b", DISTRIBUTION_BALANCED);
+    topology->paths[3].trunk = NULL;
+    struct routes *r = routes_to(NULL, 0, (const uint32_t[]){3}, 1);
+    struct passage p = {0};
+    uint32_t turn = 0;
+    struct link_token to;
+    assert_false(forward_choose(a, r, &p, &turn, &to));
+    assert_false(forward_choose(b, r, &p, &turn, &to));
+    assert_int_equal(forward_copies(r, &p, &to), 0);
+    free(r);
+}
+
+static void test_forward_balanced_weighs_cost_and_what_is_under_way(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_BALANCED);
+    struct link *rx = new_link("rx", false, a);
+    struct routes *r = routes_to(&rx, 1, (const uint32_t[]){1}, 1);
+    struct passage p = {0};
+    uint32_t turn = 0;
+    struct link_token to;
+    /* Idle here: nothing beats that. With two in hand here the way to the other one, cost 1, is better. */
+    assert_true(forward_choose(a, r, &p, &turn, &to));
+    assert_true(link_token_equal(to, rx->token));
+    assert_true(forward_choose(a, r, &p, &turn, &to));
+    assert_true(forward_choose(a, r, &p, &turn, &to));
+    assert_int_equal(to.index, 101);
+    free(r);
+}
+
+static void test_forward_balanced_needs_a_valid_origin(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_BALANCED);
+    struct routes *r = routes_to(NULL, 0, (const uint32_t[]){1}, 1);
+    struct passage p = {.ingress = 2};
+    uint32_t turn = 0;
+    struct link_token to;
+    assert_false(forward_choose(a, r, &p, &turn, &to));
+    topology_set_forwards(topology, 2, 1);
+    assert_true(forward_choose(a, r, &p, &turn, &to));
+    p.ingress = FORWARD_NOWHERE;
+    assert_false(forward_choose(a, r, &p, &turn, &to));
+    free(r);
+}
+
+static void test_forward_multicast_sends_one_copy_for_each_neighbour(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_MULTICAST);
+    struct link *rx = new_link("rx", false, a);
+    struct routes *r = routes_to(&rx, 1, (const uint32_t[]){1, 2, 3, 4}, 4);
+    struct passage p = {0};
+    struct link_token to[8];
+    assert_int_equal(forward_copies_max(r), 3);
+    assert_int_equal(forward_copies(r, &p, to), 3);
+    assert_true(link_token_equal(to[0], rx->token));
+    assert_int_equal(to[1].index, 101);
+    assert_int_equal(to[2].index, 102);
+    free(r);
+}
+
+static void test_forward_multicast_follows_the_ingress_and_shuns_the_trace(void **state)
+{
+    (void)state;
+    struct routes *r = routes_to(NULL, 0, (const uint32_t[]){1, 2, 3, 4}, 4);
+    struct link_token to[8];
+    /* It came from B (1): only what lies behind C (2) is ours to serve. */
+    topology_set_forwards(topology, 1, 2);
+    topology_set_forwards(topology, 1, 4);
+    struct passage p = {.ingress = 1};
+    assert_int_equal(forward_copies(r, &p, to), 1);
+    assert_int_equal(to[0].index, 102);
+    /* It has been at C already. */
+    static const uint8_t trace[] = {0xa1, 3, '0', '/', 'B', 0xa1, 3, '0', '/', 'C'};
+    struct amqp_annotations annotations = {.trace = {.ids = {.data = trace, .len = sizeof trace}, .count = 2}};
+    p.annotations = &annotations;
+    assert_int_equal(forward_copies(r, &p, to), 0);
+    p.ingress = FORWARD_NOWHERE;
+    assert_int_equal(forward_copies(r, &p, to), 0);
+    free(r);
+}
+
+static void test_forward_writes_ingress_trace_and_destination(void **state)
+{
+    (void)state;
+    world.node_id = (struct slice){.data = (const uint8_t *)"0/A", .len = 3};
+    /* header(), properties() */
+    static const uint8_t m[] = {0x00, 0x53, 0x70, 0x45, 0x00, 0x53, 0x73, 0x45};
+    struct slice message = {.data = m, .len = sizeof m}, to = {.data = (const uint8_t *)"q", .len = 1};
+    struct slice sent = forward_write_annotations(&message, &to);
+    assert_non_null(sent.buf);
+    /* The section stands behind the header, and the rest behind it. */
+    assert_memory_equal(sent.data, m, 4);
+    assert_memory_equal(sent.data + sent.len - 4, m + 4, 4);
+    struct slice section = {.data = sent.data + 4, .len = sent.len - 8};
+    struct amqp_annotations a;
+    const char *why;
+    assert_int_equal(amqp_annotations_read(section, false, &a, &why), OK);
+    assert_true(amqp_slice_is(a.to, "q"));
+    assert_true(amqp_slice_is(a.ingress, "0/A"));
+    assert_int_equal(a.trace.count, 1);
+    /* The next router keeps both and adds itself. */
+    world.node_id = (struct slice){.data = (const uint8_t *)"0/B", .len = 3};
+    struct slice nothing = {0}, on = forward_write_annotations(&sent, &nothing);
+    struct amqp_annotations b;
+    struct slice section_on = {.data = on.data + 4, .len = on.len - 8};
+    assert_int_equal(amqp_annotations_read(section_on, false, &b, &why), OK);
+    assert_true(amqp_slice_is(b.ingress, "0/A"));
+    assert_true(amqp_slice_is(b.to, "q"));
+    assert_int_equal(b.trace.count, 2);
+    buffer_unref(sent.buf);
+    buffer_unref(on.buf);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup_mesh, teardown_mesh)
+    const struct CMUnitTest tests[] = {
+        TEST(test_forward_closest_prefers_a_receiver_here),
+        TEST(test_forward_closest_takes_the_least_cost_and_turns_among_equals),
+        TEST(test_forward_unreachable_routers_are_nobody),
+        TEST(test_forward_balanced_weighs_cost_and_what_is_under_way),
+        TEST(test_forward_balanced_needs_a_valid_origin),
+        TEST(test_forward_multicast_sends_one_copy_for_each_neighbour),
+        TEST(test_forward_multicast_follows_the_ingress_and_shuns_the_trace),
+        TEST(test_forward_writes_ingress_trace_and_destination),
+    };
+    return cmocka_run_group_tests(tests, play_control, NULL);
+}
