@@ -137,11 +137,6 @@ static inline enum err pass_user_value(struct amqp_reader *r)
     return amqp_check(r);
 }
 
-static bool is_router_entry(enum amqp_annotation what)
-{
-    return what >= AMQP_ANNOTATION_OBSOLETE;
-}
-
 /* The user's entries, up to the first that is a router's. Result: *what is its meaning and r stands at its value;
  * AMQP_ANNOTATION_OTHER: the map has ended. */
 static enum err read_user_entries(struct amqp_compound *map, struct amqp_annotations *a, enum amqp_annotation *what)
@@ -149,7 +144,7 @@ static enum err read_user_entries(struct amqp_compound *map, struct amqp_annotat
     a->user.data = map->in.at;
     while (a->user_count < map->count) {
         enum err e = read_key(&map->in, what);
-        if (e != OK || is_router_entry(*what))
+        if (e != OK || amqp_annotation_is_of_router(*what))
             return e;
         if ((e = pass_user_value(&map->in)) != OK)
             return e;
@@ -170,7 +165,7 @@ static enum err read_router_entries(struct amqp_compound *map, enum amqp_annotat
         enum err e = read_value(&map->in, what, a, why);
         if (e != OK)
             return e;
-        if (!is_router_entry(what) && left > 0) {
+        if (!amqp_annotation_is_of_router(what) && left > 0) {
             left--;
             unread++;
         }

@@ -136,7 +136,7 @@ struct slice amqp_message_to(const uint8_t *m, const struct amqp_message_view *v
 
 struct annotation {
     struct slice pair; /* key and value, encoded */
-    bool router;       /* its key begins "x-opt-qd." */
+    bool router;       /* it is a router's */
 };
 
 static bool enter_annotations(const uint8_t *m, const struct amqp_message_view *v, struct amqp_compound *map)
@@ -159,7 +159,7 @@ static bool next_annotation(struct amqp_compound *map, struct annotation *a)
     if (amqp_skip(&map->in) != OK || amqp_skip(&map->in) != OK)
         return false;
     *a = (struct annotation){{NULL, from, (size_t)(map->in.at - from)},
-                             text && amqp_annotation_of(key) != AMQP_ANNOTATION_OTHER};
+                             text && amqp_annotation_is_of_router(amqp_annotation_of(key))};
     return true;
 }
 

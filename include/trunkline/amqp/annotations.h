@@ -43,6 +43,12 @@ enum amqp_annotation {
 };
 enum amqp_annotation amqp_annotation_of(struct slice key);
 
+/* Whether a router wrote the entry; all others are the user's. */
+static inline bool amqp_annotation_is_of_router(enum amqp_annotation what)
+{
+    return what >= AMQP_ANNOTATION_OBSOLETE;
+}
+
 /* What phases there may be: one octet of an int that is no sign. */
 #define AMQP_PHASE_MAX 127
 

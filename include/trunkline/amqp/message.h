@@ -43,10 +43,10 @@ enum err amqp_message_scan(const uint8_t *m, size_t n, enum amqp_section depth, 
 uint8_t amqp_message_priority(const uint8_t *m, const struct amqp_message_view *v);
 struct slice amqp_message_to(const uint8_t *m, const struct amqp_message_view *v);
 
-/* Whether the message annotations hold a key that begins "x-opt-qd.". */
+/* Whether the message annotations hold an entry that a router has written (annotations.h). */
 bool amqp_message_has_router_annotations(const uint8_t *m, const struct amqp_message_view *v);
-/* Write the message annotations section without the keys that begin "x-opt-qd." and, when `cut` is set, without
- * anything that follows the first of them, into out (at least the section's length). Result: octets written, 0 when
+/* Write the message annotations section without the routers' entries and, when `cut` is set, without anything that
+ * follows the first of them, into out (at least the section's length). Result: octets written, 0 when
  * nothing is left of it. */
 uint32_t amqp_message_strip_router_annotations(const uint8_t *m, const struct amqp_message_view *v, bool cut,
                                                uint8_t *out);
