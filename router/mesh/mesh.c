@@ -310,7 +310,8 @@ void mesh_outdo(struct mesh *m, const struct wire_message *claim)
 
 void mesh_be_in_flux(struct mesh *m)
 {
-    m->flux_until = m->now + 2 * (mono_ms)m->conf.ra_interval_flux + 1;
+    /* Two of them, as old routers do it, and no third because of some milliseconds. */
+    m->flux_until = m->now + 2 * (mono_ms)m->conf.ra_interval_flux - m->conf.ra_interval_flux / 4;
     if (m->ra_due > m->last_ra + m->conf.ra_interval_flux)
         m->ra_due = m->last_ra + m->conf.ra_interval_flux;
 }
