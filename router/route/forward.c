@@ -255,21 +255,28 @@ void refusal_state_init(struct refusal_state *r, enum refusal why, const char *t
     r->state = (struct amqp_state){.code = AMQP_REJECTED, .raw = {.data = r->octets, .len = w.len}};
 }
 
+static bool is_unavailable(const char *key, size_t len)
+{
+    if (len <= 2 || key[0] != ADDRESS_MOBILE)
+        return false;
+    const struct rule *rule = rules_match(rcu_read(&here->world->rules), key + 2, len - 2);
+    enum distribution d = rule ? rule_conf(rule)->distribution : here->world->default_distribution;
+    return d == DISTRIBUTION_UNAVAILABLE;
+}
+
 struct address *forward_find(const char *text, size_t len, enum refusal *why)
 {
-    char key[1024];
-    size_t n = address_name_key(&here->world->identity, text, len, '0', key, sizeof key);
+    char usual[512], *key = usual;
+    size_t size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
+    if (size > sizeof usual)
+        key = xmalloc(size);
+    size_t n = address_name_key(&here->world->identity, text, len, PHASE_DEFAULT, key, size);
     struct address *a = n ? table_find(here->world->table, key, n) : NULL;
-    if (a)
-        return a;
-    *why = REFUSAL_RELEASED;
-    if (n > 2 && key[0] == 'M') {
-        const struct rule *rule = rules_match(rcu_read(&here->world->rules), key + 2, n - 2);
-        enum distribution d = rule ? rule_conf(rule)->distribution : here->world->default_distribution;
-        if (d == DISTRIBUTION_UNAVAILABLE)
-            *why = REFUSAL_UNAVAILABLE;
-    }
-    return NULL;
+    if (!a)
+        *why = is_unavailable(key, n) ? REFUSAL_UNAVAILABLE : REFUSAL_RELEASED;
+    if (key != usual)
+        free(key);
+    return a;
 }
 
 struct slice forward_strip_annotations(const struct slice *message, bool cut)

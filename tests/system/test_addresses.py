@@ -169,3 +169,12 @@ def test_two_clients_of_one_service_get_their_own_answers(router, peers):
         replies.send(Message(request.body, address=request.reply_to))
     for number, inbox in enumerate(answers):
         assert inbox.next().body == number
+
+
+@pytest.mark.parametrize("length", [500, 600, 1100, 7000])
+def test_address_of_any_length_is_found_for_an_anonymous_message(router, peers, length):
+    name = "closest/" + "x" * (length - 8)
+    inbox, outbox = peers.connect(router).receiver(name), peers.connect(router).sender(None)
+    delivery = outbox.send("hello", to=name)
+    assert inbox.next().body == "hello"
+    assert outbox.outcome(delivery).state == ACCEPTED
