@@ -21,7 +21,29 @@
 /* How long a connection may take to write its last words. */
 enum { CLOSE_MS = 2000 };
 
-static _Atomic uint64_t last_id; /* relaxed: only to be different */
+static _Atomic uint64_t last_id;  /* relaxed: only to be different */
+static _Atomic uint32_t accepted; /* relaxed: only to be counted */
+
+/* ---- the limit of connections ---- */
+
+bool connection_admit(uint32_t max)
+{
+    if (atomic_fetch_add_explicit(&accepted, 1, memory_order_relaxed) < max)
+        return true;
+    atomic_fetch_sub_explicit(&accepted, 1, memory_order_relaxed);
+    return false;
+}
+
+uint32_t connection_accepted_count(void)
+{
+    return atomic_load_explicit(&accepted, memory_order_relaxed);
+}
+
+static void make_room(const struct connector *connector)
+{
+    if (!connector)
+        atomic_fetch_sub_explicit(&accepted, 1, memory_order_relaxed);
+}
 
 /* ---- letters ---- */
 
@@ -381,6 +403,7 @@ static void on_ended(struct io_conn *io, const char *why)
     timer_cancel(&c->handshake);
     amqp_conn_fini(&c->amqp);
     c->ended = true;
+    make_room(c->connector);
     if (c->connector)
         connector_lost(c->connector, why);
     tell_control(c, CONNECTION_GONE);
@@ -446,6 +469,7 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
     if (tcp_transport_new(fd, &t) != OK) {
         /* The peer was gone before we came to it. */
         close(fd);
+        make_room(connector);
         if (connector)
             connector_lost(connector, "connection reset");
         return;
@@ -476,6 +500,7 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
                  err_text(e));
         t->ops->free(t);
         amqp_conn_fini(&c->amqp);
+        make_room(connector);
         if (connector)
             connector_lost(connector, "out of resources");
         connection_unref(c);

@@ -82,7 +82,14 @@ struct connection {
     bool listed, closing;
 };
 
-/* A TCP connection that was accepted (connector NULL) or made; host and service are where a connector has connected to.
+/* Whether one more connection may be accepted when there may be `max`. It is counted then, until the connection that is
+ * made of it by connection_new() has ended. Thread: any. */
+bool connection_admit(uint32_t max);
+/* How many there are now; those of connectors do not count. Thread: any. */
+uint32_t connection_accepted_count(void);
+
+/* A TCP connection that was accepted (connector NULL), after connection_admit(), or made; host and service are where a
+ * connector has connected to.
  *   Thread: w. Ownership: takes fd, counts settings; host and service are lent for the call. */
 void connection_new(struct worker *w, int fd, struct connection_settings *settings, struct connector *connector,
                     const char *host, const char *service);

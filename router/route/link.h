@@ -93,9 +93,9 @@ struct outgoing {
 
 /* What control tells a link's worker, and the other way, as bits beside a letter. */
 enum link_to_control { LINK_ATTACH = 1, LINK_GONE = 2, LINK_RELEASED = 4 };
-enum link_to_worker { LINK_ANSWER = 1, LINK_REACHABLE = 2, LINK_BURIED = 4, LINK_CLOSE = 8 };
+enum link_to_worker { LINK_ANSWER = 1, LINK_REACHABLE = 2, LINK_BURIED = 4 };
 
-/* Why an attach is refused; the table of conditions is in registry.c. */
+/* Why an attach is refused; the table of conditions is in connection.c. */
 enum attach_refusal {
     ATTACH_OK,
     ATTACH_NOT_FOUND,

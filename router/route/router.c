@@ -140,19 +140,11 @@ void router_limit_connections(uint32_t max)
     atomic_store_explicit(&router.max_connections, max, memory_order_relaxed);
 }
 
-static uint32_t current_connections(void)
-{
-    uint32_t n = 0;
-    for (int i = 0; i < worker_count(); i++)
-        n += worker_connections(worker_by_index(i));
-    return n;
-}
-
 void router_connection_counts(struct router_connection_counts *out)
 {
     out->processed = atomic_load_explicit(&router.processed, memory_order_relaxed);
     out->denied = atomic_load_explicit(&router.denied, memory_order_relaxed);
-    out->current = current_connections();
+    out->current = connection_accepted_count();
 }
 
 /* ---- rules ---- */
@@ -193,12 +185,12 @@ static void on_accepted(struct listener *l, struct worker *w, int fd, const stru
 {
     struct router_listener *rl = listener_owner(l);
     atomic_fetch_add_explicit(&router.processed, 1, memory_order_relaxed);
-    if (current_connections() > atomic_load_explicit(&router.max_connections, memory_order_relaxed)) {
+    uint32_t max = atomic_load_explicit(&router.max_connections, memory_order_relaxed);
+    if (!connection_admit(max)) {
         atomic_fetch_add_explicit(&router.denied, 1, memory_order_relaxed);
         char text[INET6_ADDRSTRLEN + 10];
         sockaddr_text((const struct sockaddr *)peer, text, sizeof text);
-        LOG_PEER(POLICY, INFO, "DENY Connection '%s' based on global connection count. nConnections= %u", text,
-                 current_connections() - 1);
+        LOG_PEER(POLICY, INFO, "DENY Connection '%s' based on global connection count. nConnections= %u", text, max);
         close(fd);
         return;
     }

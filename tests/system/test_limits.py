@@ -51,6 +51,28 @@ def test_limit_of_connections_lets_in_again_whoever_comes_later(start_router):
             assert let_in(router) is None
 
 
+def test_limit_of_connections_is_for_those_that_come_in(start_router):
+    """What a connector has connected takes nobody's place."""
+    other = start_router()
+    router = start_router(Config().add("policy", maxConnections=1).add(
+        "connector", name="out", host=other.host, port=other.port, saslMechanisms="ANONYMOUS"))
+    router.wait_log(r"Connection Opened: dir=out")
+    with wait_until(lambda: let_in(router), what="room for a connection"):
+        assert let_in(router) is None
+
+
+def test_limit_of_connections_holds_in_a_storm(start_router):
+    """On several workers at once, never one more."""
+    router = start_router(Config(workerThreads=4).add("policy", maxConnections=10))
+    wires = [Wire(router) for _ in range(60)]
+    for wire in wires:
+        wire.raw(AMQP_HEADER)
+    answers = [wire.read_header() for wire in wires]
+    for wire in wires:
+        wire.drop()
+    assert (answers.count(AMQP_HEADER), answers.count(b"")) == (10, 50)
+
+
 @pytest.mark.parametrize("configured, told", [({"maxSessions": 2}, 1), ({"maxSessions": 0}, 32767), ({"maxSessions": 40000}, 32767),
                                               ({}, 32767)])
 def test_limit_of_sessions_is_told(start_router, configured, told):
