@@ -80,7 +80,7 @@ static enum distribution distribution_attr(struct attrs *a, const char *name) ON
 }
 
 /* Result: whether the router is one of several. */
-static bool mode_attr(struct attrs *a, struct router_conf *conf)
+static bool mode_attr(struct attrs *a, struct router_conf *conf) ON_CONTROL
 {
     const char *mode = attrs_text(a, "mode");
     if (!mode)
@@ -91,12 +91,12 @@ static bool mode_attr(struct attrs *a, struct router_conf *conf)
     return conf->mode == ROUTER_INTERIOR;
 }
 
-static uint32_t seconds_attr(struct attrs *a, const char *name)
+static uint32_t seconds_attr(struct attrs *a, const char *name) ON_CONTROL
 {
     return (uint32_t)attrs_int(a, name, 1, INT32_MAX / 1000) * 1000;
 }
 
-static void mesh_attrs(struct attrs *a, struct mesh_conf *m)
+static void mesh_attrs(struct attrs *a, struct mesh_conf *m) ON_CONTROL
 {
     mesh_conf_init(m);
     m->hello_interval = seconds_attr(a, "helloIntervalSeconds");
