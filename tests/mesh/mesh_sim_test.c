@@ -237,9 +237,9 @@ static void run(const struct options *o)
     static const struct plan ours = {all_ours, 16, 25000, 12000, 3000};
     static const struct plan mixed = {half_old, 9, 40000, 80000, 5000};
     if (o->ours)
-        run_seeds(o, &ours, "ours", 1000);
+        run_seeds(o, &ours, "ours", 300);
     if (o->mixed)
-        run_seeds(o, &mixed, "mixed", 600);
+        run_seeds(o, &mixed, "mixed", 200);
     if (o->scale)
         run_large(200, 200);
     if (o->large)
