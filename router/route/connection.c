@@ -5,6 +5,7 @@
 #include <router/route/message_log.h>
 #include <router/route/outgoing.h>
 #include <router/route/registry.h>
+#include <router/route/stream.h>
 #include <router/route/trunk.h>
 #include <router/route/trunk_peer.h>
 #include <stdlib.h>
@@ -277,6 +278,11 @@ static void on_gone(struct amqp_link *a)
     link_tell_control(l, LINK_GONE);
 }
 
+static void on_session_gone(struct amqp_conn *a, struct amqp_session *s)
+{
+    stream_session_gone(connection_of(a), s);
+}
+
 static void on_sendable(struct amqp_link *a)
 {
     outgoing_sendable(link_of(a));
@@ -329,6 +335,9 @@ static void remember_peer(struct connection *c)
         memcpy(copy, p->properties.data, p->properties.len);
         c->properties = (struct slice){.data = copy, .len = p->properties.len};
     }
+    struct mesh_peer peer;
+    trunk_peer_read(c->properties, c->settings->cost, &peer);
+    c->is_of_ours = c->settings->role == ROLE_INTER_ROUTER && peer.is_ours;
     char props[1024] = "{}";
     if (c->properties.len)
         amqp_value_print(c->properties, props, sizeof props);
@@ -393,6 +402,7 @@ static const struct amqp_handler handler = {
     .disposition = on_disposition,
     .peer_settled = on_peer_settled,
     .lost = on_lost,
+    .session_gone = on_session_gone,
 };
 
 static void on_ended(struct io_conn *io, const char *why)

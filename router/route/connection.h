@@ -19,6 +19,7 @@
 struct worker;
 struct connector;
 struct link;
+struct streams;
 
 enum connection_role { ROLE_NORMAL, ROLE_INTER_ROUTER, ROLE_ROUTE_CONTAINER, ROLE_EDGE };
 const char *connection_role_name(enum connection_role r);
@@ -65,6 +66,8 @@ struct connection {
     struct timer handshake;
     bool ended, failure_told;
     uint8_t trunk_in, trunk_out; /* links between routers for messages, by direction */
+    bool is_of_ours;             /* the peer is a router of ours (trunk_peer.h) */
+    struct streams *streams;     /* to the peer, stream.h; NULL: there have been none */
     /* fixed when control hears of it */
     char *container, *user, *mechanism;
     struct slice properties; /* the peer's, encoded; our copy */

@@ -56,5 +56,6 @@ void connection_unref(struct connection *c)
     free(c->mechanism);
     free((uint8_t *)c->properties.data);
     free(c->opened_text);
+    free(c->streams);
     free(c);
 }

@@ -19,6 +19,8 @@
 #include <router/route/message_log.h>
 #include <router/route/outgoing.h>
 #include <router/route/request.h>
+#include <router/route/stream.h>
+#include <router/route/trunk.h>
 #include <trunkline/amqp/terminus.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/rcu.h>
@@ -148,6 +150,28 @@ void amqp_link_stop_drain(struct amqp_link *lk)
     say("%s: drain no more; ", name_of(lk));
 }
 
+enum err amqp_session_begin(struct amqp_conn *c, struct amqp_session **out)
+{
+    (void)c;
+    static int some;
+    *out = (struct amqp_session *)&some;
+    say("begin; ");
+    return OK;
+}
+
+void amqp_session_end(struct amqp_session *s, const struct amqp_error *error)
+{
+    (void)s;
+    (void)error;
+}
+
+void amqp_link_detach(struct amqp_link *lk, bool closed, const struct amqp_error *error)
+{
+    (void)closed;
+    (void)error;
+    say("%s: detach; ", name_of(lk));
+}
+
 static uint32_t held;
 
 void amqp_transfer_hold(struct amqp_link *lk)
@@ -262,6 +286,7 @@ static int setup(void **state)
     rcu_reader_start();
     world.table = table_new();
     world.identity = (struct router_identity){.id = "A"};
+    world.node_id = (struct slice){.data = (const uint8_t *)"0/A", .len = 3};
     world.default_distribution = DISTRIBUTION_BALANCED;
     atomic_init(&world.rules, rules_new());
     fake_here =
@@ -294,6 +319,8 @@ static int teardown(void **state)
         free(links[i]);
     }
     link_count = 0;
+    free(conn.streams);
+    conn.streams = NULL;
     outboxes_free(&fake_here.outboxes);
     link_slots_free(&fake_here.slots);
     table_free(&world.table);
@@ -318,6 +345,18 @@ static struct link *new_link(const char *name, bool is_incoming, struct address 
     if (!is_incoming)
         outgoing_init(l);
     links[link_count++] = l;
+    return l;
+}
+
+/* A streaming link that the router attaches. */
+struct link *trunk_attach_stream(struct connection *c, struct amqp_session *s)
+{
+    (void)c;
+    struct link *l = new_link("stream", false, NULL);
+    l->amqp.session = s;
+    l->is_ours = true;
+    l->kind = LINK_DATA;
+    l->priority = TRUNK_STREAMING;
     return l;
 }
 

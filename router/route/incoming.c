@@ -296,6 +296,7 @@ static struct frame frame_of(struct link *l, const struct amqp_transfer *t, cons
         .settled = l->in.current_settled,
         .aborted = t->aborted,
         .annotated = l->in.current_annotated,
+        .streams = l->in.current_streams,
         .state = t->state,
         .to = t->first && l->address && l->wanted
                   ? (struct slice){.data = (const uint8_t *)l->wanted, .len = l->wanted_len}
@@ -320,10 +321,18 @@ void incoming_peer_settled(struct link *l, const struct amqp_delivery *d)
     here_deliver(to.link, &f);
 }
 
-/* Frames of a message in several frames are held back from the session window until they have left. */
+/* What a message on a link that routers share may have without holding its frames: the other router gathers 128 KiB
+ * before a message gets a link of its own. */
+enum { SHARED_MAX = 256 * 1024 };
+
+/* Frames of a message in several frames are held back from the session window until they have left. Not on a link that
+ * routers share: one consumer that stalls would close the window for all; what it carries are small messages, whose
+ * number is bounded by the credit of their senders. */
 static bool hold(struct link *l, const struct amqp_transfer *t)
 {
     if (t->first && !t->more)
+        return false;
+    if (l->kind == LINK_DATA && l->priority != TRUNK_STREAMING && l->in.current_octets <= SHARED_MAX)
         return false;
     amqp_transfer_hold(&l->amqp);
     return true;
@@ -479,6 +488,7 @@ static void set_out(struct link *l, struct amqp_transfer *t, const struct slice 
     } else if (l->in.current_annotated && !read_annotations(l, t, m, v, &a)) {
         return;
     }
+    l->in.current_streams = l->in.current_streams || a.stream;
     struct address *to = destination_of(l, m, v, &a, &why);
     if (to && passage_of(l, m, v, &a, to, &p))
         forward(l, t, stripped.buf ? &stripped : payload, to, &p);
@@ -512,6 +522,7 @@ static void begin(struct link *l, struct amqp_transfer *t)
     l->in.message_format = t->message_format;
     l->in.current_settled = t->settled;
     l->in.current_answered = false;
+    l->in.current_streams = l->kind == LINK_DATA && l->priority == TRUNK_STREAMING;
     take_in_hand(l);
     stat_add(&l->stats.deliveries, 1);
     if (t->settled)
@@ -618,6 +629,9 @@ void incoming_transfer(struct link *l, struct amqp_transfer *t)
 {
     if (message_log_is_on(l))
         log_received(l, t);
+    if (t->first)
+        l->in.current_octets = 0;
+    l->in.current_octets += t->payload.len;
     if (t->first) {
         begin(l, t);
     } else if (t->aborted) {

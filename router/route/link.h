@@ -73,6 +73,8 @@ struct incoming {
     bool dry;      /* its address had no destination: we asked to drain; credit comes with the next destination */
     bool credited; /* has got its first credit */
     bool current_settled, current_annotated;
+    bool current_streams;  /* it is known to be large, or is wanted as it comes */
+    size_t current_octets; /* of it have come */
     bool current_answered; /* its outcome came before its last frame: it is no longer in hand */
     uint32_t in_hand;      /* deliveries begun whose credit has not been given back */
     uint32_t round_robin;  /* which of equal destinations is next */
@@ -86,9 +88,12 @@ struct incoming {
 };
 
 struct outgoing {
-    struct list queue; /* struct message, in order; the first may be partly sent */
+    struct list queue;     /* struct message, in order; the first may be partly sent */
+    struct list gathering; /* of a link that routers share: struct message, whose last frame is to come */
+    struct list stream;    /* of a streaming link of ours: in the list of those busy or idle, stream.h */
     uint32_t queued, unsettled;
     bool pumping;
+    bool is_idle; /* a streaming link that carries nothing */
 };
 
 /* What control tells a link's worker, and the other way, as bits beside a letter. */

@@ -26,7 +26,7 @@ struct frame_record {
     struct link_token to;
     struct origin origin;
     uint32_t message_format;
-    uint8_t first, more, settled, aborted, settles, annotated, held, state_code;
+    uint8_t first, more, settled, aborted, settles, annotated, streams, held, state_code;
     uint32_t state_len, to_len, payload_len;
     struct buffer *buf;  /* counted; NULL: payload follows in line */
     const uint8_t *data; /* in buf */
@@ -85,6 +85,7 @@ static void deliver_frame_record(const struct outbox_handler *h, const struct fr
         .aborted = r->aborted,
         .settles = r->settles,
         .annotated = r->annotated,
+        .streams = r->streams,
         .held = r->held,
         .state = {.code = r->state_code, .raw = {.data = tail, .len = r->state_len}},
         .to = {.data = tail + r->state_len, .len = r->to_len},
@@ -183,6 +184,7 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
     r->aborted = f->aborted;
     r->settles = f->settles;
     r->annotated = f->annotated;
+    r->streams = f->streams;
     r->held = f->held;
     r->state_code = f->state.code;
     r->state_len = (uint32_t)f->state.raw.len;

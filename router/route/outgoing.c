@@ -4,11 +4,14 @@
 #include <router/route/forward.h>
 #include <router/route/here.h>
 #include <router/route/message_log.h>
+#include <router/route/stream.h>
+#include <router/route/topology.h>
 #include <stdlib.h>
 #include <trunkline/amqp/message.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
 #include <trunkline/base/buffer.h>
+#include <trunkline/base/log.h>
 
 /* A piece of payload that waits. */
 struct chunk {
@@ -29,12 +32,15 @@ struct message {
     bool answered; /* its outcome came before its last frame: it is no longer in hand */
     bool annotated;
     struct amqp_state state; /* raw is ours */
+    size_t size;             /* octets that have been appended */
     struct chunk *first, **tail;
 };
 
 void outgoing_init(struct link *l)
 {
     list_init(&l->out.queue);
+    list_init(&l->out.gathering);
+    list_init(&l->out.stream);
 }
 
 static void chunk_free(struct chunk *c)
@@ -52,6 +58,7 @@ static void message_append(struct message *m, const struct slice *payload, bool 
 {
     bool counted = payload->buf && payload->len >= COPY_LIMIT;
     struct chunk *c = xmalloc(sizeof *c + (counted ? 0 : payload->len));
+    m->size += payload->len;
     c->next = NULL;
     c->held = held;
     c->rest = *payload;
@@ -220,10 +227,10 @@ static void begin_message(struct link *l, const struct frame *f)
     enqueue(l, m);
 }
 
-/* The message in the queue that came as o says; NULL. Usually the last or the first. */
-static struct message *find_incomplete(struct link *l, const struct origin *o)
+/* The message in the list whose end is to come and that came as o says; NULL. Usually the last or the first. */
+static struct message *find_incomplete(struct list *messages, const struct origin *o)
 {
-    for (struct list *n = l->out.queue.prev; n != &l->out.queue; n = n->prev) {
+    for (struct list *n = messages->prev; n != messages; n = n->prev) {
         struct message *m = list_entry(n, struct message, node);
         if (!m->complete && origin_equal(&m->origin, o))
             return m;
@@ -258,7 +265,7 @@ static void abort_message(struct link *l, struct message *m)
 
 static void continue_message(struct link *l, const struct frame *f)
 {
-    struct message *m = find_incomplete(l, &f->origin);
+    struct message *m = find_incomplete(&l->out.queue, &f->origin);
     if (!m) {
         here_answer(&f->origin, f->held, false, &state_none);
         return;
@@ -291,6 +298,89 @@ static void not_deliverable(struct link *l, const struct origin *o, bool settled
     here_answer(o, frames, true, settled ? &state_none : &state_released);
 }
 
+/* ---- large messages towards another router (stream.h) ---- */
+
+/* From so many octets on a message whose end has not come does not wait for it (wire-protocol reference 2.3). */
+enum { GATHER_MAX = 128 * 1024 };
+
+/* Whether messages of all senders take turns on l. What it sends begins when all of it is here. */
+static bool is_shared(const struct link *l)
+{
+    return l->kind == LINK_DATA && l->priority != TRUNK_STREAMING;
+}
+
+/* m goes on a link of its own. */
+static void send_as_stream(struct link *l, struct message *m)
+{
+    load_done(l);
+    struct link *s = stream_take(l->conn);
+    if (!s) {
+        LOG_PEER(ROUTER_CORE, WARNING,
+                 "[C%llu] the peer allows no link more: a large message is released instead of sent",
+                 (unsigned long long)l->conn->id);
+        not_deliverable(l, &m->origin, m->settled, 0);
+        message_free(m);
+        return;
+    }
+    atomic_fetch_add_explicit(&s->load.sent, 1, memory_order_relaxed);
+    enqueue(s, m);
+    outgoing_sendable(s);
+}
+
+/* What is gathered is bounded, so the sender need not wait for it to leave. */
+static void gather_frame(struct message *m, const struct frame *f)
+{
+    here_answer(&f->origin, f->held, false, &state_none);
+    message_append(m, &f->payload, false);
+    m->complete = !f->more;
+}
+
+static void gather(struct link *l, const struct frame *f)
+{
+    struct message *m = message_new(f);
+    gather_frame(m, f);
+    if (f->streams)
+        send_as_stream(l, m);
+    else
+        list_append(&l->out.gathering, &m->node);
+}
+
+static void gather_more(struct link *l, struct message *m, const struct frame *f)
+{
+    if (!f->aborted)
+        gather_frame(m, f);
+    if (f->more && m->size < GATHER_MAX)
+        return;
+    list_remove(&m->node);
+    if (f->aborted) {
+        here_answer(&f->origin, f->held, false, &state_none);
+        load_done(l);
+        message_free(m);
+    } else if (m->complete) {
+        enqueue(l, m);
+        outgoing_sendable(l);
+    } else {
+        send_as_stream(l, m);
+    }
+}
+
+/* A frame but the first of a message that began on l. */
+static void continue_shared(struct link *l, const struct frame *f)
+{
+    struct message *m = find_incomplete(&l->out.gathering, &f->origin);
+    if (m) {
+        gather_more(l, m, f);
+        return;
+    }
+    struct link *s = stream_next_busy(l->conn, NULL);
+    while (s && !find_incomplete(&s->out.queue, &f->origin))
+        s = stream_next_busy(l->conn, s);
+    if (s)
+        continue_message(s, f);
+    else
+        here_answer(&f->origin, f->held, false, &state_none);
+}
+
 /* The sender has settled what it sent unsettled: nobody waits for an outcome any more. What is partly sent keeps its
  * course. */
 static void settle_for_sender(struct link *l, const struct origin *o)
@@ -311,8 +401,11 @@ static void settle_for_sender(struct link *l, const struct origin *o)
     uint64_t token[2];
     origin_to_words(o, token);
     struct amqp_delivery *d = amqp_link_find(&l->amqp, token);
+    if (!d && is_shared(l))
+        d = stream_find(l->conn, token);
     if (!d)
         return;
+    l = container_of(d->link, struct link, amqp);
     amqp_delivery_settle(d);
     no_longer_unsettled(l);
     load_done(l);
@@ -364,12 +457,18 @@ void outgoing_deliver(struct link *l, const struct frame *f)
         return;
     }
     if (!f->first) {
-        continue_message(l, f);
+        if (is_shared(l))
+            continue_shared(l, f);
+        else
+            continue_message(l, f);
         return;
     }
     struct frame dressed;
     const struct frame *g = dress(l, f, &dressed);
-    begin_message(l, g);
+    if (is_shared(l) && g->more)
+        gather(l, g);
+    else
+        begin_message(l, g);
     if (g != f)
         buffer_unref(dressed.payload.buf);
 }
@@ -437,6 +536,8 @@ void outgoing_sendable(struct link *l)
     if (list_is_empty(&l->out.queue) && l->amqp.drain)
         amqp_link_drained(&l->amqp);
     link_note_credit(l);
+    if (list_is_empty(&l->out.queue))
+        stream_idle(l);
 }
 
 static void count_outcome(struct link *l, enum amqp_state_code code)
@@ -535,10 +636,12 @@ static void turn_away(struct link *l, struct message *m)
 void outgoing_gone(struct link *l)
 {
     struct list *n;
+    list_splice(&l->out.queue, &l->out.gathering);
     while ((n = list_take_first(&l->out.queue))) {
         struct message *m = list_entry(n, struct message, node);
         turn_away(l, m);
         message_free(m);
     }
     set_queued(l, 0);
+    stream_gone(l);
 }

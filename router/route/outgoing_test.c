@@ -229,6 +229,112 @@ static void test_outgoing_modified_is_relayed_with_delivery_failed(void **state)
     relayed_state_fini(&r);
 }
 
+/* ---- between routers ---- */
+
+static struct link *new_shared_link(uint32_t credit)
+{
+    struct link *l = new_link("shared", false, NULL);
+    l->kind = LINK_DATA;
+    l->amqp.credit = credit;
+    return l;
+}
+
+/* A frame of `len` octets that is no readable message, so that nothing is written into it. */
+static struct frame part(uint32_t id, size_t len, bool first, bool more)
+{
+    static const uint8_t octets[256 * 1024];
+    struct frame f = frame("", id, false);
+    f.payload = (struct slice){.data = octets, .len = len};
+    f.first = first;
+    f.more = more;
+    return f;
+}
+
+static void test_outgoing_small_message_in_parts_lets_others_pass_on_a_shared_link(void **state)
+{
+    (void)state;
+    struct link *shared = new_shared_link(5);
+    struct frame f = part(1, 3, true, true), g = frame("other", 2, false);
+    outgoing_deliver(shared, &f);
+    assert_said("");
+    outgoing_deliver(shared, &g);
+    assert_null(strstr(said, "more"));
+    said[0] = 0;
+    f = part(1, 0, false, false);
+    outgoing_deliver(shared, &f);
+    assert_int_equal(shared->out.queued, 0);
+    assert_true(list_is_empty(&shared->out.gathering));
+    assert_int_equal(shared->out.unsettled, 2);
+    assert_null(conn.streams);
+}
+
+static void test_outgoing_large_message_gets_a_link_of_its_own_that_is_used_again(void **state)
+{
+    (void)state;
+    struct link *shared = new_shared_link(5);
+    for (uint32_t id = 1; id <= 2; id++) {
+        struct frame f = part(id, 64 * 1024, true, true);
+        outgoing_deliver(shared, &f);
+        f = part(id, 64 * 1024, false, true);
+        outgoing_deliver(shared, &f);
+        struct link *stream = stream_next_busy(&conn, NULL);
+        assert_non_null(stream);
+        assert_int_equal(link_load_outstanding(&stream->load), 1);
+        assert_int_equal(stream->out.queued, 1);
+        stream->amqp.credit = 1;
+        outgoing_sendable(stream);
+        f = part(id, 10, false, false);
+        outgoing_deliver(shared, &f);
+        assert_int_equal(stream->out.queued, 0);
+        assert_null(stream_next_busy(&conn, NULL));
+        outgoing_disposition(stream, &unsettled_out[id - 1], &state_accepted, true);
+        assert_int_equal(stream->out.unsettled, 0);
+    }
+    assert_int_equal(link_count, 2);
+    assert_int_equal(shared->out.unsettled, 0);
+}
+
+static void test_outgoing_message_wanted_as_it_comes_streams_at_once(void **state)
+{
+    (void)state;
+    struct link *shared = new_shared_link(5);
+    struct frame f = part(1, 10, true, true);
+    f.streams = true;
+    outgoing_deliver(shared, &f);
+    assert_non_null(stream_next_busy(&conn, NULL));
+}
+
+static void test_outgoing_abort_of_what_is_gathered_leaves_no_trace(void **state)
+{
+    (void)state;
+    struct link *shared = new_shared_link(5);
+    struct frame f = part(1, 10, true, true);
+    outgoing_deliver(shared, &f);
+    f = part(1, 0, false, false);
+    f.aborted = true;
+    outgoing_deliver(shared, &f);
+    assert_said("");
+    assert_true(list_is_empty(&shared->out.gathering));
+}
+
+static void test_outgoing_abort_on_a_streaming_link_frees_it(void **state)
+{
+    (void)state;
+    struct link *shared = new_shared_link(5);
+    struct frame f = part(1, 10, true, true);
+    f.streams = true;
+    outgoing_deliver(shared, &f);
+    struct link *stream = stream_next_busy(&conn, NULL);
+    stream->amqp.credit = 1;
+    outgoing_sendable(stream);
+    said[0] = 0;
+    f = part(1, 0, false, false);
+    f.aborted = true;
+    outgoing_deliver(shared, &f);
+    assert_said("stream: abort; ");
+    assert_null(stream_next_busy(&conn, NULL));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -247,6 +353,11 @@ int main(void)
         TEST(test_outgoing_link_gone_without_another_releases),
         TEST(test_outgoing_link_gone_with_unsettled_says_modified),
         TEST(test_outgoing_modified_is_relayed_with_delivery_failed),
+        TEST(test_outgoing_small_message_in_parts_lets_others_pass_on_a_shared_link),
+        TEST(test_outgoing_large_message_gets_a_link_of_its_own_that_is_used_again),
+        TEST(test_outgoing_message_wanted_as_it_comes_streams_at_once),
+        TEST(test_outgoing_abort_of_what_is_gathered_leaves_no_trace),
+        TEST(test_outgoing_abort_on_a_streaming_link_frees_it),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
 }

@@ -28,7 +28,7 @@ static void make_name(char name[NAME_LEN + 1])
     name[NAME_LEN] = '\0';
 }
 
-static bool attach(struct connection *c, struct amqp_session *s, bool is_sender, enum link_kind kind)
+static struct link *attach(struct connection *c, struct amqp_session *s, bool is_sender, enum link_kind kind)
 {
     const char *capability = kind == LINK_CONTROL ? control_capability : data_capability;
     char name[NAME_LEN + 1];
@@ -47,9 +47,17 @@ static bool attach(struct connection *c, struct amqp_session *s, bool is_sender,
     if (is_sender)
         outgoing_init(l);
     if (amqp_link_attach(s, &l->amqp, &a) == OK)
-        return true;
+        return l;
     connection_drop_link(l);
-    return false;
+    return NULL;
+}
+
+struct link *trunk_attach_stream(struct connection *c, struct amqp_session *s)
+{
+    struct link *l = attach(c, s, true, LINK_DATA);
+    if (l)
+        l->priority = TRUNK_STREAMING;
+    return l;
 }
 
 void trunk_open(struct connection *c)
@@ -87,7 +95,7 @@ void trunk_link_attached(struct link *l)
     l->answered = true;
     if (!l->name)
         l->name = xstrdup(amqp_link_name(&l->amqp));
-    if (l->kind == LINK_DATA) {
+    if (l->kind == LINK_DATA && l->priority != TRUNK_STREAMING) {
         uint8_t *next = l->is_incoming ? &c->trunk_in : &c->trunk_out;
         l->priority = *next < TRUNK_PRIORITIES ? *next : TRUNK_STREAMING;
         if (*next < TRUNK_PRIORITIES)

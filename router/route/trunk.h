@@ -12,10 +12,13 @@
 
 #include <router/route/link.h>
 
+struct amqp_session;
 struct amqp_terminus_view;
 
 /* We dialled, and the peer's Open is in: attach everything. */
 void trunk_open(struct connection *c);
+/* Attach a link for one large message after the other (stream.h). Errors: NULL, s takes no more links. */
+struct link *trunk_attach_stream(struct connection *c, struct amqp_session *s);
 /* What a link that the peer attaches is for, by its local terminus. */
 enum link_kind trunk_link_kind(const struct connection *c, const struct amqp_terminus_view *local);
 /* A link of a trunk is attached on both sides, or the peer attaches it: number it, accept it, give credit, tell
