@@ -1,8 +1,12 @@
 """Who gets credit when, what becomes of messages without a consumer, and drain (wire-protocol.md section 6.1, 6.2)."""
+import json
+
 import pytest
 
+from support.deadline import wait_until
 from support.peers import ACCEPTED, RELEASED, Peers
 from support.router import Config
+from support.tool import output
 from support.wire import DETACH, DISPOSITION, FLOW, TRANSFER, Wire, described, message
 
 
@@ -74,6 +78,11 @@ def test_many_more_messages_than_credit_pass(router, peers):
     outbox.wait_credit(250)
 
 
+def consumers_of(router, key):
+    rows = json.loads(output("qdmanage", "-b", router.address, "query", "--type=router.address", "key", "subscriberCount"))
+    return next(row["subscriberCount"] for row in rows if row["key"] == key)
+
+
 def test_last_consumer_gone_the_next_message_is_released_and_the_credit_drained(router, wires):
     """Granted credit stays; the next delivery is released, and a flow with drain takes the rest back."""
     consumer, sender = wires
@@ -83,6 +92,8 @@ def test_last_consumer_gone_the_next_message_is_released_and_the_credit_drained(
     assert sender.wait_credit() == 250
     consumer.send(DETACH, handle=0, closed=True)
     consumer.expect(DETACH)
+    # Until control has heard of it, the address still has a route; a message that takes it is released, and no more.
+    wait_until(lambda: consumers_of(router, "M0closest/gone") == 0, what="the address to be without consumers")
     sender.transfer(0, 0, message())
     assert int(sender.expect(DISPOSITION).fields["state"].descriptor) == 0x26
     drains = [got for got in sender.seen if got.code == FLOW and got.fields.get("drain")]

@@ -21,8 +21,8 @@ from pathlib import Path
 from proton import Described
 
 from support.deadline import seconds
-from support.wire import (ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, NAMES, OPEN, SOURCE, TARGET, TRANSFER, parse,
-                          performative, frame as framed)
+from support.wire import (ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, NAMES, OPEN, SOURCE, TARGET, TRANSFER,
+                          UNLIMITED, parse, performative, frame as framed)
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "recorded"
 LINK_FRAMES = (ATTACH, DETACH, FLOW, TRANSFER)
@@ -94,6 +94,8 @@ class Conversation:
         self.sessions = {"A": {}, "B": {}}  # side's channel -> channel of B
         self.handles, self.links, self.deliveries = {}, [], {}
         self.ids = {}  # (link key, index) of deliveries from A -> delivery id
+        self.frames = {}  # (side, session) -> transfer frames sent
+        self.window_flows = 0  # of the router, about a session alone
         self.facts = []  # (key, value) of all that the router said
 
     def see(self, side, octets):
@@ -129,7 +131,8 @@ class Conversation:
             return self._disposition(side, session, got)
         handle = got.fields.get("handle")
         if handle is None:
-            return []  # the session's window alone
+            self.window_flows += side == "A"
+            return []
         if got.code == ATTACH:
             return self._attach(side, session, int(handle), got)
         link = self.handles[side, session, int(handle)]
@@ -156,6 +159,7 @@ class Conversation:
         return [(("attach",) + link.key, self._value(got))]
 
     def _transfer(self, side, session, link, got):
+        self.frames[side, session] = self.frames.get((side, session), 0) + 1
         begins = not link.under_way[side]
         if begins:
             index = link.deliveries[side]
@@ -221,6 +225,15 @@ class Connection:
             self.socket.sendall(octets)
         except (BrokenPipeError, ConnectionResetError):
             pass
+
+    def ask_for_window(self):
+        """Ask the router something that it answers when it has read all that was sent before. Result: it can be asked."""
+        if self.is_over() or 0 not in self.live.sessions["A"].values():
+            return False
+        sent, received = (self.live.frames.get((side, 0), 0) for side in "BA")
+        self.write(framed(performative(FLOW, next_incoming_id=received, incoming_window=UNLIMITED, next_outgoing_id=sent,
+                                       outgoing_window=UNLIMITED, echo=True), 0))
+        return True
 
     def cut(self):
         """End it as the crash of a client's machine would."""
@@ -298,10 +311,16 @@ class Playing:
     def _step_note(self, text, connection):
         if text == CUT:
             self._wait(self._all_there, "what comes before the cut")
+            self._wait_read()
             connection.cut()
         elif self.on_note:
             self._wait(self._all_there, "what comes before: " + text)
             self.on_note(text)
+
+    def _wait_read(self):
+        """Wait until the router has read all that was sent to it, which the recorded one had had time for."""
+        asked = [(c, c.live.window_flows) for c in self.connections.values() if c.ask_for_window()]
+        self._wait(lambda: all(c.is_over() or c.live.window_flows > before for c, before in asked), "the answer to an echo")
 
     # -- the client's side
 
