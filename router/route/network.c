@@ -7,7 +7,6 @@
 #include <router/route/trunk_peer.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
 #include <trunkline/base/log.h>
@@ -381,7 +380,9 @@ enum err network_start(struct loop *loop, struct route_world *world, struct mesh
         .unmapped = on_unmapped,
     };
     conf->id = world->identity.id;
-    conf->instance = time(NULL);
+    wall_us start = clock_wall_us();
+    conf->instance = start / 1000000;
+    conf->life = start % 1000000; /* two starts within a second differ */
     enum err e = mesh_new(conf, &network.owner, now(), &network.mesh);
     if (e != OK)
         return e;
