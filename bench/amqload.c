@@ -620,10 +620,17 @@ static void handshake(struct load_conn *c)
         pump(c, 100);
     }
 }
+static void conn_fini(struct load_conn *c)
+{
+    close(c->fd);
+    free(c->in);
+    free(c->out);
+    free(c->message);
+}
 static void say_close(struct load_conn *c)
 {
     if (g_drop) {
-        close(c->fd);
+        conn_fini(c);
         return;
     }
     uint8_t *f = frame_begin(&c->e, 0);
@@ -632,7 +639,7 @@ static void say_close(struct load_conn *c)
     flush(c);
     for (int i = 0; i < 20 && !c->closed; i++)
         pump(c, 50);
-    close(c->fd);
+    conn_fini(c);
 }
 
 static void *sender_main(void *arg)
@@ -724,7 +731,7 @@ static void *sink_main(void *arg)
     put_flow(&c, g_credit);
     flush(&c);
     receive_until_done(&c);
-    close(c.fd);
+    conn_fini(&c);
     return NULL;
 }
 
