@@ -32,6 +32,8 @@ from support.wire import ACCEPTED, MODIFIED, REJECTED, RELEASED
 CAPACITY = 100  # credit that the listener gives
 PREFIX = "org.apache.qpid.dispatch."
 ID_SIZE = 16
+# The allocator keeps what a burst needed, each thread for itself; with one arena that is a small part of what is compared.
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "32768", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def churn_config(workers=4):
@@ -264,7 +266,8 @@ class Manager:
         rows = [row for row in self.query("connection", "identity", "container")
                 if (row["container"] or "").startswith("churn-")]
         if rows:
-            self.call("UPDATE", "connection", {"adminStatus": "deleted"}, allowed=(404,),
+            # 400: it has gone meanwhile
+            self.call("UPDATE", "connection", {"adminStatus": "deleted"}, allowed=(400,),
                       identity=self.rng.choice(rows)["identity"])
 
     def meddle(self):
@@ -485,12 +488,13 @@ class Churn:
 
     # -- a round
 
-    def run(self, limit):
-        """Churn for so long, without coming to rest."""
+    def run(self, limit, until=lambda: False):
+        """Churn for so long or until a condition holds, without coming to rest. Gives whether it held."""
         self.churning = True
         self.manager.start()
-        self.swarm.run(limit, each=self.each_turn)
+        held = self.swarm.run(limit, until, self.each_turn)
         self.churning = False
+        return held
 
     def churn_until_it_ends(self):
         """The router has been told to stop: go on until it has. Management and steady clients end with it."""
@@ -499,8 +503,9 @@ class Churn:
         self.churning = False
         assert ended, "seed %d: the router has not ended" % self.seed
 
-    def round(self, limit):
-        self.run(limit)
+    def round(self, limit, until=lambda: False):
+        """Churn, then come to rest and check everything. Gives whether the condition held before the time was over."""
+        held = self.run(limit, until)
         self.manager.stop()
         self.come_to_rest()
         self.check()
@@ -508,6 +513,7 @@ class Churn:
         self.check_base()
         for ledger in self.ledgers.values():
             ledger.forget()
+        return held
 
     def wait(self, condition, what, limit=20.0):
         if not self.swarm.run(seconds(limit), condition):
