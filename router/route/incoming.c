@@ -179,6 +179,17 @@ static void settle(struct link *l, uint32_t first, uint32_t last, const struct a
     give_back(l, n);
 }
 
+/* Presettled deliveries have left: give their credit back. A router of ours waits to hear of it, too (outgoing.c). */
+static void finish_settled(struct link *l, uint32_t first, uint32_t last)
+{
+    uint32_t n = last - first + 1;
+    if (l->kind == LINK_DATA && l->conn->is_of_ours) {
+        amqp_link_settle(&l->amqp, first, last, &state_accepted);
+        link_stats_settled(&l->stats, here_now(), n);
+    }
+    give_back(l, n);
+}
+
 static int rank(enum amqp_state_code c)
 {
     switch (c) {
@@ -219,8 +230,8 @@ static void copy_done(struct link *l, const struct answer *a)
         return;
     note_early_answer(l, a->first, a->first);
     if (a->flags & ORIGIN_SETTLED) {
+        finish_settled(l, a->first, a->first);
         amqp_link_forget(&l->amqp, a->first);
-        give_back(l, 1);
         return;
     }
     struct amqp_state outcome = {.code = (enum amqp_state_code)c.best};
@@ -246,7 +257,7 @@ void incoming_answer(struct link *l, const struct answer *a)
     if (a->frames)
         give_back_frames(l, a);
     if (!a->done) {
-        if (a->state.code != AMQP_STATE_NONE && !(a->flags & ORIGIN_COPY))
+        if (a->state.code != AMQP_STATE_NONE && !(a->flags & (ORIGIN_COPY | ORIGIN_SETTLED)))
             amqp_link_update(&l->amqp, a->first, &a->state);
         return;
     }
@@ -256,7 +267,7 @@ void incoming_answer(struct link *l, const struct answer *a)
     }
     note_early_answer(l, a->first, a->last);
     if (a->flags & ORIGIN_SETTLED)
-        give_back(l, a->last - a->first + 1);
+        finish_settled(l, a->first, a->last);
     else
         settle(l, a->first, a->last, &a->state);
 }
@@ -272,9 +283,9 @@ static void discard(struct link *l, const struct amqp_transfer *t, enum refusal 
         return;
     }
     l->in.way = INCOMING_IDLE;
-    if (t->settled) {
+    if (l->in.current_settled) {
         stat_add(&l->stats.dropped_presettled, 1);
-        give_back(l, 1);
+        finish_settled(l, t->id, t->id);
         return;
     }
     struct refusal_state state;
@@ -516,16 +527,25 @@ static bool look_at_head(struct link *l, struct amqp_transfer *t, const struct s
     return true;
 }
 
+/* A router of ours sends unsettled what its sender has settled, and marks it so (outgoing.c). */
+static bool take_mark(const struct link *l, struct amqp_transfer *t)
+{
+    if (l->kind != LINK_DATA || !l->conn->is_of_ours || t->settled || t->state.code != AMQP_ACCEPTED)
+        return false;
+    t->state = state_none;
+    return true;
+}
+
 static void begin(struct link *l, struct amqp_transfer *t)
 {
     l->in.delivery_id = t->id;
     l->in.message_format = t->message_format;
-    l->in.current_settled = t->settled;
+    l->in.current_settled = take_mark(l, t) || t->settled;
     l->in.current_answered = false;
     l->in.current_streams = l->kind == LINK_DATA && l->priority == TRUNK_STREAMING;
     take_in_hand(l);
     stat_add(&l->stats.deliveries, 1);
-    if (t->settled)
+    if (l->in.current_settled)
         stat_add(&l->stats.presettled, 1);
     atomic_store_explicit(&l->conn->last_delivery, here_now(), memory_order_relaxed);
     if (t->aborted) {

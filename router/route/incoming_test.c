@@ -258,6 +258,65 @@ static void test_incoming_settled_by_its_sender_is_settled_for_the_receiver(void
     assert_non_null(strstr(said, "settled; tx: credit +1; "));
 }
 
+static struct link *new_trunk_in(void)
+{
+    struct link *in = new_link("in", true, NULL);
+    in->kind = LINK_DATA;
+    conn.is_of_ours = true;
+    conn.strip_in = false;
+    return in;
+}
+
+/* A message to the address "a" comes from another router, unsettled, with a state. */
+static void comes_to_a(struct link *in, const struct amqp_state *state)
+{
+    /* properties(to="a"), value "x" */
+    static const uint8_t octets[] = {0x00, 0x53, 0x73, 0xc0, 0x06, 0x03, 0x40, 0x40, 0xa1,
+                                     0x01, 'a',  0x00, 0x53, 0x77, 0xa1, 0x01, 'x'};
+    uint32_t id = next_id++;
+    unsettled_in[id] = (struct amqp_delivery){.id = id, .link = &in->amqp, .started = (uint32_t)fake_now};
+    struct amqp_transfer t = {.id = id, .payload = {.data = octets, .len = sizeof octets}, .first = true};
+    t.delivery = &unsettled_in[id];
+    t.state = *state;
+    incoming_transfer(in, &t);
+}
+
+static void test_incoming_marked_by_a_router_of_ours_is_answered_when_it_has_left(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *in = new_trunk_in(), *rx = new_link("rx", false, a);
+    route_to(a, &rx, 1);
+    comes_to_a(in, &state_accepted);
+    assert_null(strstr(said, "#0"));
+    said[0] = 0;
+    rx->amqp.credit = 1;
+    outgoing_sendable(rx);
+    assert_non_null(strstr(said, " settled; in: #0 accepted; "));
+    assert_int_equal(rx->out.unsettled, 0);
+}
+
+static void test_incoming_unmarked_from_a_router_waits_for_the_consumer(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *in = new_trunk_in(), *rx = new_link("rx", false, a);
+    route_to(a, &rx, 1);
+    rx->amqp.credit = 1;
+    comes_to_a(in, &state_none);
+    assert_null(strstr(said, "#0"));
+    assert_int_equal(rx->out.unsettled, 1);
+}
+
+static void test_incoming_marked_that_nobody_wants_is_answered_and_counted(void **state)
+{
+    (void)state;
+    struct link *in = new_trunk_in();
+    comes_to_a(in, &state_accepted);
+    assert_non_null(strstr(said, "in: #0 accepted; "));
+    assert_int_equal(atomic_load(&in->stats.dropped_presettled), 1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -279,6 +338,9 @@ int main(void)
         TEST(test_incoming_anonymous_without_address_is_rejected),
         TEST(test_incoming_streams_hold_frames_until_they_have_left),
         TEST(test_incoming_closest_takes_turns_and_passes_over_full_ones),
+        TEST(test_incoming_marked_by_a_router_of_ours_is_answered_when_it_has_left),
+        TEST(test_incoming_unmarked_from_a_router_waits_for_the_consumer),
+        TEST(test_incoming_marked_that_nobody_wants_is_answered_and_counted),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
 }

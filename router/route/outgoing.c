@@ -148,6 +148,27 @@ static bool link_wants_settled(const struct link *l)
     return l->amqp.snd_settle_mode == 1;
 }
 
+/* Towards a router of ours a message that its sender has settled goes unsettled, with the state accepted as the mark of
+ * it: that router answers when the message has left, and only then its sender gets credit for another. */
+static bool link_answers_settled(const struct link *l)
+{
+    return l->kind == LINK_DATA && l->conn->is_of_ours;
+}
+
+/* Whether a message goes out settled, so that nothing is heard of it again. */
+static bool goes_settled(const struct link *l, bool settled)
+{
+    return link_wants_settled(l) || (settled && !link_answers_settled(l));
+}
+
+/* The state beside its first frame; NULL: none. A sender's own `accepted` must not be taken for the mark. */
+static const struct amqp_state *state_to_send(const struct link *l, const struct frame *f)
+{
+    if (link_answers_settled(l) && (f->settled || f->state.code == AMQP_ACCEPTED))
+        return f->settled ? &state_accepted : NULL;
+    return f->state.code != AMQP_STATE_NONE ? &f->state : NULL;
+}
+
 static void count_sent(struct link *l, bool settled)
 {
     stat_add(&l->stats.deliveries, 1);
@@ -160,12 +181,12 @@ static void count_sent(struct link *l, bool settled)
 /* Queue as much of `payload` as the engine takes. Result: OK when it took all. */
 static enum err send_part(struct link *l, const struct frame *f, const struct slice *payload, bool more, size_t *sent)
 {
-    bool settled = f->settled || link_wants_settled(l);
+    bool settled = goes_settled(l, f->settled);
     struct amqp_send s = {
         .parts = payload,
         .part_count = 1,
         .message_format = f->message_format,
-        .state = f->state.code != AMQP_STATE_NONE ? &f->state : NULL,
+        .state = state_to_send(l, f),
         .settled = settled,
         .more = more,
     };
@@ -179,7 +200,7 @@ static enum err send_part(struct link *l, const struct frame *f, const struct sl
     }
     bool some = e == OK || *sent || l->amqp.in_delivery;
     if (starts && some)
-        count_sent(l, settled);
+        count_sent(l, settled || f->settled);
     if (some && message_log_is_on(l))
         message_log_piece(l, starts, e == OK && !more, payload->data, *sent);
     return e;
@@ -188,7 +209,7 @@ static enum err send_part(struct link *l, const struct frame *f, const struct sl
 /* The last octet of a delivery is out. `frames` of it are to be given back with the news. */
 static void sent_in_full(struct link *l, const struct origin *o, bool settled, uint32_t frames)
 {
-    if (settled || link_wants_settled(l)) {
+    if (goes_settled(l, settled)) {
         load_done(l);
         here_answer(o, frames, true, settled ? &state_none : &state_accepted);
     } else {
@@ -252,7 +273,7 @@ static void abort_message(struct link *l, struct message *m)
         amqp_link_abort(&l->amqp);
         if (message_log_is_on(l))
             message_log_aborted(l);
-        if (!m->settled && !link_wants_settled(l) && !m->answered)
+        if (!goes_settled(l, m->settled) && !m->answered)
             no_longer_unsettled(l);
     }
     here_answer(&m->origin, frames, false, &state_none);
@@ -406,6 +427,11 @@ static void settle_for_sender(struct link *l, const struct origin *o)
     if (!d)
         return;
     l = container_of(d->link, struct link, amqp);
+    if (link_answers_settled(l)) {
+        /* The sender's credit comes back with the outcome: what it settles early is no less under way. */
+        origin_to_words(&settled, d->token);
+        return;
+    }
     amqp_delivery_settle(d);
     no_longer_unsettled(l);
     load_done(l);
@@ -598,6 +624,8 @@ void outgoing_lost(struct link *l, struct amqp_delivery *d)
     struct origin o = origin_from_words(d->token);
     no_longer_unsettled(l);
     load_done(l);
+    if (o.flags & ORIGIN_SETTLED)
+        stat_add(&l->stats.dropped_presettled, 1);
     here_answer(&o, 0, true, &state_failed);
 }
 
@@ -619,7 +647,7 @@ static void turn_away(struct link *l, struct message *m)
     uint32_t frames = message_held_frames(m);
     if (m->started) {
         /* Unsettled: outgoing_lost() has answered. Presettled: what is out is out. */
-        bool answered = !m->settled && !link_wants_settled(l);
+        bool answered = !goes_settled(l, m->settled);
         here_answer(&m->origin, frames, !answered, m->settled ? &state_none : &state_failed);
         if (!answered)
             load_done(l);

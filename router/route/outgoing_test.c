@@ -335,6 +335,36 @@ static void test_outgoing_abort_on_a_streaming_link_frees_it(void **state)
     assert_null(stream_next_busy(&conn, NULL));
 }
 
+static void test_outgoing_settled_by_its_sender_waits_for_the_next_router_of_ours(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *shared = new_shared_link(5), *tx = new_link("tx", true, a);
+    conn.is_of_ours = true;
+    route_to(a, &shared, 1);
+    incoming_start(tx);
+    comes(tx, "x", true, true, false, false);
+    assert_null(strstr(said, "settled"));
+    assert_int_equal(tx->in.in_hand, 1);
+    assert_int_equal(shared->out.unsettled, 1);
+    said[0] = 0;
+    outgoing_disposition(shared, &unsettled_out[0], &state_accepted, true);
+    assert_said("tx: credit +1; ");
+    assert_int_equal(tx->in.in_hand, 0);
+}
+
+static void test_outgoing_settled_by_its_sender_goes_settled_to_an_old_router(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *shared = new_shared_link(5), *tx = new_link("tx", true, a);
+    route_to(a, &shared, 1);
+    incoming_start(tx);
+    comes(tx, "x", true, true, false, false);
+    assert_non_null(strstr(said, " settled; "));
+    assert_int_equal(tx->in.in_hand, 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -358,6 +388,8 @@ int main(void)
         TEST(test_outgoing_message_wanted_as_it_comes_streams_at_once),
         TEST(test_outgoing_abort_of_what_is_gathered_leaves_no_trace),
         TEST(test_outgoing_abort_on_a_streaming_link_frees_it),
+        TEST(test_outgoing_settled_by_its_sender_waits_for_the_next_router_of_ours),
+        TEST(test_outgoing_settled_by_its_sender_goes_settled_to_an_old_router),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
 }

@@ -179,3 +179,51 @@ def test_consumer_that_dies_half_way_lets_the_sender_finish(line, peers):
         sent = outbox.send(Message("still"))
         assert inbox.next().body == "still"
         assert outbox.outcome(sent).state == ACCEPTED
+
+
+def test_presettled_flood_stops_at_a_consumer_that_stops_two_hops_away(line, peers):
+    """Its sender is stopped, no router grows, other addresses flow, and all that was sent comes when it goes on."""
+    slow = peers.connect(line[2]).receiver("closest/slow", credit=0)
+    fast = peers.connect(line[2]).receiver("closest/fast", credit=100)
+    flood = peers.connect(line[0]).sender("closest/slow", presettled=True)
+    other = peers.connect(line[0]).sender("closest/fast")
+    before = [rss(router) for router in line]
+    body, sent = os.urandom(10_000), 0
+    flood.wait_credit()
+    end = 5000  # twenty times what a link may have in hand
+    while flood.credit and sent < end:
+        flood.send(Message(body), wait_credit=False)
+        sent += 1
+    # All credit is used; what comes now is only what has left.
+    for number in range(50):
+        delivery = other.send(Message(number))
+        assert fast.next().body == number
+        assert other.outcome(delivery).state == ACCEPTED
+        while flood.credit and sent < end:
+            flood.send(Message(body), wait_credit=False)
+            sent += 1
+    assert sent <= 250, "a link of capacity 250 took %d messages that nobody has" % sent
+    for router, was in zip(line, before):
+        assert rss(router) - was < kilobytes(20_000), router.name
+    slow.link.flow(1000)
+    slow.wait_count(sent)
+    flood.wait_credit(250)
+    assert all(delivery is None for delivery in slow.deliveries), "they came settled"
+
+
+def test_presettled_messages_reach_the_consumer_in_order_two_hops_away(line, peers):
+    inbox = peers.connect(line[2]).receiver("closest/order", credit=100)
+    outbox = peers.connect(line[0]).sender("closest/order", presettled=True)
+    for number in range(2000):
+        outbox.send(Message(number))
+    inbox.wait_count(2000, 30)
+    assert [message.body for message in inbox.messages] == list(range(2000))
+
+
+def test_presettled_large_message_arrives_whole_two_hops_away(line, peers):
+    inbox = peers.connect(line[2]).receiver("closest/large", credit=100)
+    outbox = peers.connect(line[0]).sender("closest/large", presettled=True)
+    bodies = [os.urandom(1_000_000) for _ in range(3)]
+    for body in bodies:
+        outbox.send(Message(body))
+    assert {bytes(inbox.next(30).body) for _ in bodies} == set(bodies)
