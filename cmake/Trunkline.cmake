@@ -8,7 +8,9 @@ endif()
 
 # Flags of every target of ours.
 add_library(trunkline_flags INTERFACE)
+# Places in the log (includeSource, GET-LOG) are those of the tree, not of the machine that built it.
 target_compile_options(trunkline_flags INTERFACE ${TRUNKLINE_WARNINGS} -fno-omit-frame-pointer
+                       -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=
                        $<$<CONFIG:Release>:-O2> $<$<CONFIG:Debug>:-O1 -g>)
 target_compile_definitions(trunkline_flags INTERFACE _GNU_SOURCE TRUNKLINE_VERSION="${PROJECT_VERSION}")
 target_include_directories(trunkline_flags INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR})
