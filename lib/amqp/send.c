@@ -413,6 +413,31 @@ struct amqp_delivery *amqp_link_find(struct amqp_link *lk, const uint64_t token[
     return s.found;
 }
 
+static bool give_up(struct amqp_delivery *d, void *arg)
+{
+    struct amqp_link *lk = arg;
+    if (d->link != lk)
+        return true;
+    lk->conn->handler->lost(d);
+    if (d->complete) {
+        amqp_delivery_settle(d);
+    } else {
+        lk->priv->unsettled--;
+        deliveries_remove(&lk->session->outgoing, d);
+    }
+    return lk->priv->unsettled > 0;
+}
+
+void amqp_link_give_up(struct amqp_link *lk)
+{
+    if (!lk->priv)
+        return;
+    if (lk->priv->unsettled)
+        deliveries_walk_all(&lk->session->outgoing, give_up, lk);
+    if (lk->in_delivery)
+        amqp_link_abort(lk);
+}
+
 void amqp_delivery_settle(struct amqp_delivery *d)
 {
     struct amqp_session *s = d->link->session;

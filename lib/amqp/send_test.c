@@ -303,6 +303,25 @@ static void test_send_receiver_settles_second(void **state)
     raw_free(r);
 }
 
+static void test_send_give_up_settles_and_aborts(void **state)
+{
+    (void)state;
+    struct raw *r = sender(512, 100, 5);
+    r->o->send_settled = false;
+    size_t sent;
+    assert_int_equal(send_text(r, "whole", false, false, &sent), OK);
+    assert_int_equal(send_text(r, "half", false, true, &sent), OK);
+    raw_expect(r, AMQP_DESC_TRANSFER);
+    raw_expect(r, AMQP_DESC_TRANSFER);
+    amqp_link_give_up(&r->o->links->link);
+    assert_int_equal(r->o->lost, 2);
+    assert_int_equal(amqp_link_unsettled(&r->o->links->link), 0);
+    assert_false(r->o->links->link.in_delivery);
+    amqp_link_give_up(&r->o->links->link);
+    assert_int_equal(r->o->lost, 2);
+    raw_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_send_credit_counts_what_is_under_way),
         cmocka_unit_test(test_send_echo_is_answered),
         cmocka_unit_test(test_send_receiver_settles_second),
+        cmocka_unit_test(test_send_give_up_settles_and_aborts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

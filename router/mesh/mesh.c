@@ -330,8 +330,10 @@ static bool is_old_router_near(struct mesh *m)
 
 static void send_update(struct mesh *m)
 {
-    uint32_t step = is_old_router_near(m) ? ADDRESSES_STEP_OLD : ADDRESSES_STEP;
-    m->addresses = (struct throttle){MONO_MS_NEVER, m->now, step};
+    if (is_old_router_near(m))
+        m->addresses = (struct throttle){MONO_MS_NEVER, m->now, ADDRESSES_STEP_OLD};
+    else
+        throttle_fired(&m->addresses, m->now, ADDRESSES_HOLD, ADDRESSES_STEP);
     struct mobile_list update;
     if (!mobile_update(m->mobile, &update))
         return; /* what was added has been removed again */
@@ -510,6 +512,11 @@ enum err mesh_link_down(struct mesh *m, uint64_t link, mono_ms now)
     enum err e = hello_link_down(m->hello, link, now);
     mesh_settle(m, now);
     return e;
+}
+
+bool mesh_link_is_heard(const struct mesh *m, uint64_t link)
+{
+    return hello_link_peer(m->hello, link) != NULL;
 }
 
 /* ---- what callers ask ---- */

@@ -107,6 +107,8 @@ void mesh_free(struct mesh **m) ON_CONTROL;
 enum err mesh_link_up(struct mesh *m, uint64_t link, const struct mesh_peer *peer, mono_ms now) ON_CONTROL;
 /* One of them, or the connection, is gone. ERR_NOT_FOUND. */
 enum err mesh_link_down(struct mesh *m, uint64_t link, mono_ms now) ON_CONTROL;
+/* Whether the router at the other end of a link is heard there; false, too, for a link that is not known. */
+bool mesh_link_is_heard(const struct mesh *m, uint64_t link) ON_CONTROL;
 /* A whole message has come on a control link.
  *   Errors: ERR_NOT_FOUND, not a control message, or no such link: it is the caller's; ERR_INVALID, ERR_LIMIT: dropped
  * and logged. Whatever the result, the link stays usable. */

@@ -83,7 +83,7 @@ enum {
     ROUTES_HOLD = 5,
     ROUTES_STEP_MAX = 200,
     ADDRESSES_HOLD = 20,
-    ADDRESSES_STEP = 100,      /* between updates when only routers of ours are near */
+    ADDRESSES_STEP = 100,      /* between updates at most, when only routers of ours are near */
     ADDRESSES_STEP_OLD = 1000, /* as old routers do it */
     QUESTION_STEP = 1000,
     QUESTION_STEP_MAX = 16000,

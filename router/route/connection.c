@@ -235,6 +235,8 @@ static void link_on_letter(struct letter *letter)
         link_answer(l);
     if ((bits & LINK_REACHABLE) && !l->gone && l->answered && l->is_incoming)
         incoming_reachable(l);
+    if (bits & LINK_SILENT)
+        trunk_silent(l->conn);
     if (bits & LINK_BURIED) {
         link_slots_remove(here->slots, l);
         link_tell_control(l, LINK_RELEASED);

@@ -129,6 +129,18 @@ struct amqp_delivery *amqp_link_find(struct amqp_link *lk, const uint64_t token[
     return NULL;
 }
 
+void amqp_link_give_up(struct amqp_link *lk)
+{
+    for (uint32_t i = 0; i < unsettled_out_count; i++) {
+        if (unsettled_out[i].link != lk)
+            continue;
+        outgoing_lost(container_of(lk, struct link, amqp), &unsettled_out[i]);
+        unsettled_out[i].link = NULL;
+    }
+    if (lk->in_delivery)
+        amqp_link_abort(lk);
+}
+
 void amqp_delivery_settle(struct amqp_delivery *d)
 {
     say("%s: settle #%u; ", name_of(d->link), d->id);

@@ -98,7 +98,7 @@ struct outgoing {
 
 /* What control tells a link's worker, and the other way, as bits beside a letter. */
 enum link_to_control { LINK_ATTACH = 1, LINK_GONE = 2, LINK_RELEASED = 4 };
-enum link_to_worker { LINK_ANSWER = 1, LINK_REACHABLE = 2, LINK_BURIED = 4 };
+enum link_to_worker { LINK_ANSWER = 1, LINK_REACHABLE = 2, LINK_BURIED = 4, LINK_SILENT = 8 };
 
 /* Why an attach is refused; the table of conditions is in connection.c. */
 enum attach_refusal {

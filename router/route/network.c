@@ -19,6 +19,8 @@ struct trunk {
     struct link *control_in, *control_out, *data_out[TRUNK_PRIORITIES];
     struct connection *conn; /* good while it has links */
     bool is_up;              /* the mesh knows it */
+    bool is_heard;           /* ... and hears a router there */
+    bool fell_silent;        /* and just now no longer does */
 };
 
 /* A router's route, as the mesh said last. */
@@ -61,11 +63,26 @@ static void set_timer(void) ON_CONTROL
         loop_timer_at(network.loop, &network.timer, due);
 }
 
+/* Messages on their way to a router that is no longer heard must not wait for the connection's end, which may take as
+ * long as its idle timeout. */
+static void note_silence(void) ON_CONTROL
+{
+    list_for_each(n, &network.trunks)
+    {
+        struct trunk *t = list_entry(n, struct trunk, node);
+        bool was_heard = t->is_heard;
+        t->is_heard = mesh_link_is_heard(network.mesh, t->connection_id);
+        if (was_heard && !t->is_heard)
+            network.is_dirty = t->fell_silent = true;
+    }
+}
+
 static void on_timer(struct timer *t)
 {
     assert_on_control();
     (void)t;
     mesh_tick(network.mesh, now());
+    note_silence();
     set_timer();
 }
 
@@ -303,6 +320,18 @@ static void fill_forwards(struct topology *t) ON_CONTROL
     free(to);
 }
 
+/* The topology that leads around them is published. */
+static void give_up_silent(void) ON_CONTROL
+{
+    list_for_each(n, &network.trunks)
+    {
+        struct trunk *t = list_entry(n, struct trunk, node);
+        if (t->fell_silent && t->control_out)
+            registry_link_silent(t->control_out);
+        t->fell_silent = false;
+    }
+}
+
 bool network_turn_ends(void)
 {
     if (!network.is_dirty)
@@ -322,6 +351,7 @@ bool network_turn_ends(void)
     struct topology *last = rcu_read(&network.world->topology);
     rcu_publish(&network.world->topology, t);
     rcu_defer(last, topology_free);
+    give_up_silent();
     return true;
 }
 

@@ -648,7 +648,7 @@ static void turn_away(struct link *l, struct message *m)
     if (m->started) {
         /* Unsettled: outgoing_lost() has answered. Presettled: what is out is out. */
         bool answered = !goes_settled(l, m->settled);
-        here_answer(&m->origin, frames, !answered, m->settled ? &state_none : &state_failed);
+        here_answer(&m->origin, frames, !answered, answered || m->settled ? &state_none : &state_failed);
         if (!answered)
             load_done(l);
         return;
@@ -659,6 +659,34 @@ static void turn_away(struct link *l, struct message *m)
         hand_on(m, to);
     else
         not_deliverable(l, &m->origin, m->settled, frames);
+}
+
+/* All but what was settled and has not been begun. Result: how many are kept. */
+static uint32_t turn_away_unsettled(struct link *l, struct list *messages)
+{
+    struct list kept, *n;
+    uint32_t count = 0;
+    list_init(&kept);
+    while ((n = list_take_first(messages))) {
+        struct message *m = list_entry(n, struct message, node);
+        if (m->settled && !m->started) {
+            list_append(&kept, n);
+            count++;
+            continue;
+        }
+        turn_away(l, m);
+        message_free(m);
+    }
+    list_splice(messages, &kept);
+    return count;
+}
+
+void outgoing_silent(struct link *l)
+{
+    amqp_link_give_up(&l->amqp);
+    turn_away_unsettled(l, &l->out.gathering);
+    set_queued(l, turn_away_unsettled(l, &l->out.queue));
+    outgoing_sendable(l);
 }
 
 void outgoing_gone(struct link *l)

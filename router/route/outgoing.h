@@ -27,6 +27,9 @@ void outgoing_sendable(struct link *l);
 void outgoing_disposition(struct link *l, struct amqp_delivery *d, const struct amqp_state *state, bool settled);
 /* l ends with d unsettled. */
 void outgoing_lost(struct link *l, struct amqp_delivery *d);
+/* The router at the other end is silent, though the connection stands: answer as if l had gone, so that senders can try
+ * another way at once. What was settled and has not been begun stays: it may still get through. */
+void outgoing_silent(struct link *l);
 /* l has gone: turn away what waits. */
 void outgoing_gone(struct link *l);
 

@@ -215,6 +215,46 @@ static void test_outgoing_link_gone_with_unsettled_says_modified(void **state)
     assert_said("tx: #0 modified; tx: credit +1; ");
 }
 
+static void test_outgoing_silent_gives_up_all_but_what_was_settled(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 1;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "sent", false, true, false, false);
+    comes(tx, "waits", false, true, false, false);
+    comes(tx, "settled", true, true, false, false);
+    said[0] = 0;
+    outgoing_silent(rx);
+    assert_said("tx: #0 modified; tx: credit +1; tx: #1 released; tx: credit +1; ");
+    assert_int_equal(rx->out.unsettled, 0);
+    assert_int_equal(rx->out.queued, 1);
+    assert_int_equal(link_load_outstanding(&rx->load), 1);
+    rx->amqp.credit = 1;
+    outgoing_sendable(rx);
+    assert_said("rx:  settled; tx: credit +1; ");
+}
+
+static void test_outgoing_silent_aborts_what_is_under_way(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 5;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    comes(tx, "first", false, true, true, false);
+    said[0] = 0;
+    outgoing_silent(rx);
+    assert_said("tx: #0 modified; tx: credit +1; rx: abort; ");
+    comes(tx, "last", false, false, false, false);
+    assert_said("");
+    assert_int_equal(rx->out.queued, 0);
+    assert_int_equal(link_load_outstanding(&rx->load), 0);
+}
+
 static void test_outgoing_modified_is_relayed_with_delivery_failed(void **state)
 {
     (void)state;
@@ -382,6 +422,8 @@ int main(void)
         TEST(test_outgoing_outcome_before_the_last_frame_then_abort_counts_once),
         TEST(test_outgoing_link_gone_without_another_releases),
         TEST(test_outgoing_link_gone_with_unsettled_says_modified),
+        TEST(test_outgoing_silent_gives_up_all_but_what_was_settled),
+        TEST(test_outgoing_silent_aborts_what_is_under_way),
         TEST(test_outgoing_modified_is_relayed_with_delivery_failed),
         TEST(test_outgoing_small_message_in_parts_lets_others_pass_on_a_shared_link),
         TEST(test_outgoing_large_message_gets_a_link_of_its_own_that_is_used_again),

@@ -175,6 +175,17 @@ static void link_after_quiet(void *p)
     tell_link(p, LINK_BURIED);
 }
 
+static void silent_after_quiet(void *p)
+{
+    tell_link(p, LINK_SILENT);
+}
+
+void registry_link_silent(struct link *l)
+{
+    /* Should it go meanwhile, it is buried behind this: deferred calls keep their order, and so do letters. */
+    rcu_defer(l, silent_after_quiet);
+}
+
 static bool registry_turn_ends(struct loop_hook *h)
 {
     assert_on_control();

@@ -32,6 +32,11 @@ void registry_add_own_address(const char *key, enum distribution d, bool served)
 void registry_map(const char *key, uint32_t router, int hint) ON_CONTROL;
 void registry_unmap(const char *key, uint32_t router) ON_CONTROL;
 
+/* The router behind this control link is silent: once no worker chooses links of its connection any more by what was
+ * published before, they give up what they have (trunk_silent()). To be called in the turn that publishes the way
+ * around it, afterwards. */
+void registry_link_silent(struct link *l) ON_CONTROL;
+
 /* Numbers of links, addresses and so on are from one counter. */
 uint64_t registry_next_identity(void) ON_CONTROL;
 

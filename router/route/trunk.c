@@ -1,6 +1,7 @@
 #include <router/route/trunk.h>
 
 #include <router/route/connection.h>
+#include <router/route/here.h>
 #include <router/route/incoming.h>
 #include <router/route/outgoing.h>
 #include <router/route/topology.h>
@@ -106,4 +107,13 @@ void trunk_link_attached(struct link *l)
     if (l->is_incoming)
         incoming_start(l);
     connection_register_link(l);
+}
+
+void trunk_silent(struct connection *c)
+{
+    struct link *l;
+    uint32_t at = 0;
+    while ((l = link_slots_next(here->slots, &at)))
+        if (l->conn == c && l->kind == LINK_DATA && !l->is_incoming && l->answered && !l->gone)
+            outgoing_silent(l);
 }

@@ -25,4 +25,8 @@ enum link_kind trunk_link_kind(const struct connection *c, const struct amqp_ter
  * control. */
 void trunk_link_attached(struct link *l);
 
+/* The router at the other end is silent: all links for messages towards it give up what they have (outgoing_silent()).
+ */
+void trunk_silent(struct connection *c);
+
 #endif

@@ -372,6 +372,9 @@ void amqp_link_drained(struct amqp_link *lk);
 /* Settle an outgoing delivery of our own accord (the receiver said a state without settling). The entry is gone after
  * it. */
 void amqp_delivery_settle(struct amqp_delivery *d);
+/* Wait for no outcome any more: each unsettled outgoing delivery of this link is told as `lost` and settled towards the
+ * receiver; the one in progress is aborted as by amqp_link_abort(). The link stays. */
+void amqp_link_give_up(struct amqp_link *lk);
 /* The unsettled outgoing delivery of this link whose token is this; NULL. Looks at all that are unsettled in the
  * session: for rare cases. */
 struct amqp_delivery *amqp_link_find(struct amqp_link *lk, const uint64_t token[2]);
