@@ -206,7 +206,7 @@ static PyObject *address_tracked(const struct address *a)
     X(distribution, query_text(distribution_text(o->distribution)))                                                    \
     X(inProcess, query_number(o->in_process))                                                                          \
     X(subscriberCount, query_number(o->receiver_count))                                                                \
-    X(remoteCount, query_number(0))                                                                                    \
+    X(remoteCount, query_number(o->remote_count))                                                                      \
     X(containerCount, query_number(0))                                                                                 \
     X(remoteHostRouters, PyList_New(0))                                                                                \
     X(deliveriesIngress, query_number(address_ingress(o)))                                                             \
