@@ -1,4 +1,5 @@
 """The configurations of etc/examples, and the commands that docs/ shows: they work as they stand, and do what is said."""
+import json
 import os
 import re
 import subprocess
@@ -42,7 +43,7 @@ def start_example(tmp_path):
         text = here((EXAMPLES / name).read_text(), host="127.0.0.1", port=0)
         text = here(text, "log", outputFile=tmp_path / "example.log")
         text = here(text, "connector", **connector)
-        made = Router(text, tmp_path, name="example")
+        made = Router(text, tmp_path, name="example" if not routers else "example%d" % len(routers))
         routers.append(made)
         listeners = len(re.findall(r"^listener \{", text, re.M))
         wait_until(lambda: made.log().count("Listening on") == listeners, 15, lambda: "listeners:\n" + made.log())
@@ -134,6 +135,30 @@ def test_connector_brings_a_server_that_listens(start_example, peers):
         router.wait_log(r"Connection Opened: dir=out ")
         rows = output("qdstat", "-b", router.address, "-c")
         assert re.search(r"client-peer +route-container +amqp +out ", rows)
+
+
+def test_interior_routers_form_a_network(start_example, peers):
+    a = start_example("interior-a.conf")
+    b = start_example("interior-b.conf", host="127.0.0.1", port=a.ports["routers"])
+    clients = {router: (router.host, router.ports["clients"]) for router in (a, b)}
+    addresses = {router: "%s:%d" % clients[router] for router in (a, b)}
+    wait_until(lambda: re.search(r"^\s*Router\.B\s+-\s", output("qdstat", "-b", addresses[a], "-n"), re.M), 15,
+               lambda: output("qdstat", "-b", addresses[a], "-n"))
+    inboxes = [peers.connect(clients[router]).receiver("news/a", credit=10) for router in (a, b)]
+    outbox = peers.connect(clients[a]).sender("news/a")
+    wait_until(lambda: remote_of(addresses[a], "news/a") == 1, 15, lambda: output("qdstat", "-b", addresses[a], "-a"))
+    assert outbox.outcome(outbox.send(Message("to all"))).state == ACCEPTED
+    assert [inbox.next().body for inbox in inboxes] == ["to all", "to all"]
+    queue = peers.connect(clients[b]).receiver("queue/a", credit=10)
+    outbox = peers.connect(clients[a]).sender("queue/a")
+    assert outbox.outcome(outbox.send(Message("across"))).state == ACCEPTED
+    assert queue.next().body == "across"
+
+
+def remote_of(router, address):
+    """How many other routers have receivers of an address."""
+    rows = json.loads(output("qdmanage", "-b", router, "query", "--type=router.address"))
+    return sum(row["remoteCount"] for row in rows if row["name"] == "M0" + address)
 
 
 # -- the commands of the documentation
