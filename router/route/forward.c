@@ -227,6 +227,34 @@ bool forward_choose_other(const struct link *gone, const struct origin *o, struc
     return false;
 }
 
+bool forward_choose_again(const struct link *gone, const struct origin *o, const struct slice *message,
+                          const struct slice *named, struct link_token *to)
+{
+    const struct topology *t = topology_now();
+    struct amqp_message_view v;
+    struct amqp_annotations a;
+    const char *text;
+    const uint8_t *m = message->data;
+    if ((o->flags & ORIGIN_COPY) || !t ||
+        amqp_message_scan(m, message->len, AMQP_SECTION_PROPERTIES, &v) == ERR_INVALID)
+        return false;
+    struct slice section = {.data = m + v.message_annotations.offset, .len = v.message_annotations.length};
+    if (amqp_annotations_read(section, false, &a, &text) != OK || a.trace.count > t->radius + 1)
+        return false;
+    struct slice name = named->len ? *named : a.to.data ? a.to : amqp_message_to(m, &v);
+    enum refusal why;
+    struct address *address = name.len ? forward_find((const char *)name.data, name.len, &why) : NULL;
+    if (!address || address->in_process || address->distribution == DISTRIBUTION_MULTICAST)
+        return false;
+    struct passage p = {.priority = address->priority >= 0 ? (uint8_t)address->priority : amqp_message_priority(m, &v),
+                        .annotations = &a};
+    if (a.ingress.data && !topology_node_index(t, a.ingress, &p.ingress))
+        p.ingress = FORWARD_NOWHERE;
+    uint32_t turn = o->delivery_id;
+    return forward_choose(address, address_routes(address), &p, &turn, to) && !link_token_equal(*to, gone->token) &&
+           !has_gone(*to);
+}
+
 static const struct {
     const char *condition, *description;
 } refusals[] = {
@@ -304,6 +332,17 @@ static uint32_t annotations_place(const struct amqp_message_view *v)
     return v->header.offset + v->header.length;
 }
 
+/* Whether this router is the last that a message has passed: it has been written for the next one already. */
+static bool is_last_of_trace(const struct amqp_annotations *a, struct slice node)
+{
+    struct amqp_reader ids = amqp_slice_reader(a->trace.ids);
+    struct slice id = {0};
+    while (amqp_left(&ids))
+        if (amqp_read_string(&ids, &id) != OK)
+            return false;
+    return id.len == node.len && memcmp(id.data, node.data, node.len) == 0;
+}
+
 struct slice forward_write_annotations(const struct slice *message, const struct slice *to)
 {
     struct amqp_message_view v;
@@ -322,10 +361,11 @@ struct slice forward_write_annotations(const struct slice *message, const struct
     const struct slice me = here->world->node_id;
     if (!a.ingress.data)
         a.ingress = me;
-    size_t room = amqp_annotations_size_max(&a, me);
+    const struct slice next = a.trace.count && is_last_of_trace(&a, me) ? (struct slice){0} : me;
+    size_t room = amqp_annotations_size_max(&a, next);
     struct buffer *b = buffer_new(message->len - section.len + room);
     memcpy(b->bytes, m, at);
-    size_t written = amqp_annotations_write(b->bytes + at, room, &a, me);
+    size_t written = amqp_annotations_write(b->bytes + at, room, &a, next);
     memcpy(b->bytes + at + written, m + end, message->len - end);
     return (struct slice){.buf = b, .data = b->bytes, .len = at + written + message->len - end};
 }

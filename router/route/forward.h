@@ -35,6 +35,12 @@ uint32_t forward_copies_max(const struct routes *r);
  * copy of several. */
 bool forward_choose_other(const struct link *gone, const struct origin *o, struct link_token *to);
 
+/* The same for a link towards another router, which is of no single address: the message is looked at again. Its own
+ * annotations hold, if it has been written for that router already.
+ *   message: what is here of it, from its start. named: the address it is for; empty: the message names it. */
+bool forward_choose_again(const struct link *gone, const struct origin *o, const struct slice *message,
+                          const struct slice *named, struct link_token *to);
+
 /* Why a delivery goes nowhere; each has its outcome. */
 #define REFUSALS(X)                                                                                                    \
     X(REFUSAL_RELEASED, NULL, NULL)                                                                                    \
@@ -64,8 +70,8 @@ struct address *forward_find(const char *text, size_t len, enum refusal *why);
 struct slice forward_strip_annotations(const struct slice *message, bool cut);
 
 /* The message with the annotations of routers as they go to the next one: `to` (of length 0: as it came), where it
- * entered the mesh (here, if nothing says otherwise), and this router as the last that it has passed. In a new buffer
- * as above. */
+ * entered the mesh (here, if nothing says otherwise), and this router as the last that it has passed, once. In a new
+ * buffer as above. */
 struct slice forward_write_annotations(const struct slice *message, const struct slice *to);
 
 /* A consumer's outcome as it is passed on: modified always says delivery-failed (wire-protocol reference 4.5). */

@@ -208,6 +208,34 @@ static void test_forward_writes_ingress_trace_and_destination(void **state)
     buffer_unref(on.buf);
 }
 
+/* A message waited for the link to router 1, on which "a" was written as its address; "a" is at router 2 as well. */
+static void test_forward_again_takes_another_way_and_leaves_its_mark_once(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *gone = new_link("gone", false, NULL);
+    gone->kind = LINK_DATA;
+    static const uint8_t m[] = {0x00, 0x53, 0x73, 0x45, 0x00, 0x53, 0x77, 0x40};
+    struct slice message = {.data = m, .len = sizeof m}, name = {.data = (const uint8_t *)"a", .len = 1}, none = {0};
+    struct slice written = forward_write_annotations(&message, &name);
+    struct origin o = {.link = LINK_TOKEN_NONE};
+    struct link_token to;
+    assert_false(forward_choose_again(gone, &o, &written, &none, &to));
+    address_publish(a, routes_to(NULL, 0, (const uint32_t[]){2}, 1));
+    assert_true(forward_choose_again(gone, &o, &written, &none, &to));
+    assert_true(link_token_equal(to, towards(2)));
+    assert_true(forward_choose_again(gone, &o, &message, &name, &to));
+    assert_false(forward_choose_again(gone, &o, &message, &none, &to));
+    /* The only way is the one that has gone. */
+    topology->trunks[1].data[0] = gone->token;
+    assert_false(forward_choose_again(gone, &o, &written, &none, &to));
+    struct slice again = forward_write_annotations(&written, &none);
+    assert_int_equal(again.len, written.len);
+    assert_memory_equal(again.data, written.data, again.len);
+    buffer_unref(again.buf);
+    buffer_unref(written.buf);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup_mesh, teardown_mesh)
@@ -220,6 +248,7 @@ int main(void)
         TEST(test_forward_multicast_sends_one_copy_for_each_neighbour),
         TEST(test_forward_multicast_follows_the_ingress_and_shuns_the_trace),
         TEST(test_forward_writes_ingress_trace_and_destination),
+        TEST(test_forward_again_takes_another_way_and_leaves_its_mark_once),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
 }

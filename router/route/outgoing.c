@@ -453,8 +453,17 @@ static const struct frame *dress(struct link *l, const struct frame *f, struct f
         return f;
     *copy = *f;
     copy->payload = payload;
-    copy->annotated = false;
+    copy->annotated = l->kind == LINK_DATA;
     return copy;
+}
+
+/* Where a whole message goes that l can no longer have; head: it, from its start. */
+static bool choose_other(const struct link *l, const struct origin *o, const struct slice *head,
+                         const struct slice *named, struct link_token *to)
+{
+    if (l->kind == LINK_DATA)
+        return forward_choose_again(l, o, head, named, to);
+    return forward_choose_other(l, o, to);
 }
 
 /* l has gone, but the sender's worker did not know yet. */
@@ -463,7 +472,7 @@ static void deliver_elsewhere(struct link *l, const struct frame *f)
     struct link_token to;
     if (f->first)
         load_done(l);
-    if (f->first && !f->more && forward_choose_other(l, &f->origin, &to))
+    if (f->first && !f->more && choose_other(l, &f->origin, &f->payload, &f->to, &to))
         here_deliver(to, f);
     else if (f->first)
         not_deliverable(l, &f->origin, f->settled, f->held);
@@ -655,7 +664,8 @@ static void turn_away(struct link *l, struct message *m)
     }
     load_done(l);
     struct link_token to;
-    if (m->complete && forward_choose_other(l, &m->origin, &to))
+    const struct slice itself = {0};
+    if (m->complete && choose_other(l, &m->origin, &m->first->rest, &itself, &to))
         hand_on(m, to);
     else
         not_deliverable(l, &m->origin, m->settled, frames);

@@ -7,9 +7,9 @@ import pytest
 from proton import Message
 
 from support.deadline import kilobytes, wait_until
-from support.peers import ACCEPTED, Peers
+from support.peers import ACCEPTED, MODIFIED, Peers
 from support.router import Config
-from support.wire import TRANSFER, UNLIMITED, Wire
+from support.wire import TRANSFER, Wire
 
 
 @pytest.fixture
@@ -227,3 +227,14 @@ def test_presettled_large_message_arrives_whole_two_hops_away(line, peers):
     for body in bodies:
         outbox.send(Message(body))
     assert {bytes(inbox.next(30).body) for _ in bodies} == set(bodies)
+
+
+def test_router_that_dies_with_unsettled_messages_has_them_answered_modified(line, peers):
+    inbox = peers.connect(line[2]).receiver("closest/held", credit=100, accept=False)
+    outbox = peers.connect(line[0]).sender("closest/held")
+    deliveries = [outbox.send(Message(number)) for number in range(10)]
+    inbox.wait_count(10)
+    line[1].kill()
+    for delivery in deliveries:
+        outcome = outbox.outcome(delivery)
+        assert outcome.state == MODIFIED and outcome.failed
