@@ -37,13 +37,6 @@ ATTRIBUTES = (
     ("router", "mode", lambda v: v == "edge", "edge routers", "standalone, interior"),
     ("router", "saslConfigDir", bool, "SASL by the Cyrus library", None),
     ("router", "saslConfigName", lambda v: v != "qdrouterd", "SASL by the Cyrus library", None),
-    (
-        "listener",
-        "role",
-        lambda v: v == "edge",
-        "edge routers",
-        "normal, inter-router, route-container",
-    ),
     ("listener", "http", bool, "HTTP and WebSocket", "no"),
     ("listener", "httpRootDir", bool, "HTTP and WebSocket", None),
     ("listener", "sslProfile", bool, "TLS", None),

@@ -128,7 +128,7 @@ static void common_to_both(struct connection_settings *s, struct attrs *a) ON_CO
     s->name = copy_or_null(attrs_text(a, "name"));
     s->at = attrs_ok(a) ? xasprintf("%s:%s", host, port) : NULL;
     s->role = role_attr(a);
-    bool is_trunk = s->role == ROLE_INTER_ROUTER;
+    bool is_trunk = s->role == ROLE_INTER_ROUTER || s->role == ROLE_EDGE;
     s->strip_in = attrs_bool(a, "stripIn") && !is_trunk;
     s->strip_out = attrs_bool(a, "stripOut") && !is_trunk;
     s->message_parts = message_parts(a);

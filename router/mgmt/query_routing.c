@@ -76,7 +76,7 @@ static const char *link_type(const struct link *l)
 {
     static const char *const names[] = {
         [LINK_ENDPOINT] = "endpoint", [LINK_CONTROL] = "router-control", [LINK_DATA] = "inter-router"};
-    return names[l->kind];
+    return l->is_downlink ? "edge-downlink" : names[l->kind];
 }
 
 static uint64_t priority_of_link(const struct link *l)

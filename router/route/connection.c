@@ -71,7 +71,9 @@ static void connection_on_letter(struct letter *l)
         c->amqp.now = here_now();
         if (bits & CONNECTION_TRACE)
             c->amqp.trace = atomic_load_explicit(&c->tracing, memory_order_relaxed);
-        if (bits & CONNECTION_CLOSE) {
+        if (bits & CONNECTION_DROP)
+            io_conn_abort(&c->io, "no heartbeat");
+        else if (bits & CONNECTION_CLOSE) {
             struct amqp_error error = {.condition = "amqp:connection:forced",
                                        .description = "Connection forced-closed by management request"};
             amqp_conn_close(&c->amqp, &error);
@@ -113,6 +115,7 @@ struct link *connection_new_link(struct connection *c)
     connection_ref(c);
     l->conn = c;
     l->capacity = c->settings->link_capacity;
+    l->is_edge = c->settings->role == ROLE_EDGE;
     l->to_control = (struct letter)LETTER_INIT(registry_on_link);
     l->to_worker = (struct letter)LETTER_INIT(link_on_letter);
     list_init(&l->node);
@@ -140,12 +143,16 @@ static struct amqp_link *on_new_link(struct amqp_conn *a)
     return &connection_new_link(connection_of(a))->amqp;
 }
 
+static const char downlink_capability[] = "qd.router-edge-downlink";
+
 /* What control need not be asked. */
-static enum attach_refusal refusal_of(const struct amqp_terminus_view *t)
+static enum attach_refusal refusal_of(const struct link *l, const struct amqp_terminus_view *t)
 {
+    if (l->is_downlink)
+        return ATTACH_OK;
     if (t->kind == AMQP_TERMINUS_COORDINATOR)
         return ATTACH_NO_COORDINATOR;
-    static const char *const between_routers[] = {"qd.router", "qd.router-data", "qd.router-edge-downlink"};
+    static const char *const between_routers[] = {"qd.router", "qd.router-data", downlink_capability};
     for (size_t i = 0; i < sizeof between_routers / sizeof between_routers[0]; i++)
         if (amqp_terminus_has_capability(t, between_routers[i]))
             return ATTACH_FORBIDDEN;
@@ -176,7 +183,8 @@ static void on_attached(struct amqp_link *a)
     }
     l->is_dynamic = local.dynamic;
     l->is_coordinator = local.kind == AMQP_TERMINUS_COORDINATOR;
-    l->refusal_by_worker = refusal_of(&local);
+    l->is_downlink = l->is_edge && !l->is_incoming && amqp_terminus_has_capability(&local, downlink_capability);
+    l->refusal_by_worker = refusal_of(l, &local);
     if (local.address && local.address[0] && !local.dynamic) {
         l->wanted = xstrdup(local.address);
         l->wanted_len = (uint32_t)strlen(l->wanted);
@@ -439,8 +447,9 @@ static enum err start_engine(struct connection *c, const char *hostname)
     properties[0] = (struct amqp_property){.key = "product", .text = "qpid-dispatch-router"};
     properties[1] = (struct amqp_property){.key = "version", .text = TRUNKLINE_VERSION};
     properties[2] = (struct amqp_property){.key = "qd.conn-id", .number = (int32_t)c->id};
-    if (s->role == ROLE_INTER_ROUTER) {
+    if (s->role == ROLE_INTER_ROUTER || s->role == ROLE_EDGE)
         properties[count++] = (struct amqp_property){.key = "qd.annotations-version", .number = 1};
+    if (s->role == ROLE_INTER_ROUTER) {
         if (s->cost > 1)
             properties[count++] = (struct amqp_property){.key = "qd.inter-router-cost", .number = s->cost};
         properties[count++] = (struct amqp_property){.key = trunk_peer_hello_key, .number = TRUNK_PEER_HELLO_MS};

@@ -48,7 +48,7 @@ void connection_settings_ref(struct connection_settings *s);
 void connection_settings_unref(struct connection_settings *s);
 
 enum connection_to_control { CONNECTION_OPENED = 1, CONNECTION_GONE = 2 };
-enum connection_to_worker { CONNECTION_CLOSE = 1, CONNECTION_TRACE = 2 };
+enum connection_to_worker { CONNECTION_CLOSE = 1, CONNECTION_TRACE = 2, CONNECTION_DROP = 4 };
 
 struct connection {
     struct amqp_conn amqp;
@@ -83,6 +83,7 @@ struct connection {
     /* control */
     struct list node;
     bool listed, closing;
+    struct link *edge_tracking; /* by which an edge router is told of destinations, edge_service.h; NULL: none */
 };
 
 /* Whether one more connection may be accepted when there may be `max`. It is counted then, until the connection that is

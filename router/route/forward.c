@@ -18,14 +18,22 @@ static bool is_full(const struct destination *d)
     return link_load_outstanding(d->load) >= d->capacity;
 }
 
+/* It came from this edge router, which has looked among its own receivers. */
+static bool is_echo(const struct destination *d, const struct passage *p)
+{
+    return p->edge && d->edge == p->edge;
+}
+
 /* In turn; the least loaded when all that were looked at are full. */
-static const struct destination *choose_closest(const struct routes *r, uint32_t start)
+static const struct destination *choose_closest(const struct routes *r, const struct passage *p, uint32_t start)
 {
     uint32_t look = r->count < LOOK_AT_MOST ? r->count : LOOK_AT_MOST;
     const struct destination *best = NULL;
     uint32_t least = UINT32_MAX;
     for (uint32_t i = 0; i < look; i++) {
         const struct destination *d = &r->to[(start + i) % r->count];
+        if (is_echo(d, p))
+            continue;
         uint32_t n = link_load_outstanding(d->load);
         if (n < d->capacity)
             return d;
@@ -37,7 +45,7 @@ static const struct destination *choose_closest(const struct routes *r, uint32_t
     return best;
 }
 
-static const struct destination *choose_balanced(const struct routes *r, uint32_t start)
+static const struct destination *choose_balanced(const struct routes *r, const struct passage *p, uint32_t start)
 {
     uint32_t look = r->count < LOOK_AT_MOST ? r->count : LOOK_AT_MOST;
     const struct destination *best = NULL;
@@ -45,6 +53,8 @@ static const struct destination *choose_balanced(const struct routes *r, uint32_
     bool best_full = true;
     for (uint32_t i = 0; i < look; i++) {
         const struct destination *d = &r->to[(start + i) % r->count];
+        if (is_echo(d, p))
+            continue;
         uint32_t n = link_load_outstanding(d->load);
         bool full = is_full(d);
         if (!best || (best_full && !full) || (full == best_full && n < least)) {
@@ -134,11 +144,11 @@ static bool choose_balanced_remote(const struct routes *r, const struct passage 
 bool forward_choose(const struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
                     struct link_token *to)
 {
-    const struct destination *d = r->count == 1 ? &r->to[0] : NULL;
+    const struct destination *d = r->count == 1 && !is_echo(&r->to[0], p) ? &r->to[0] : NULL;
     uint32_t start = (*round_robin)++;
     if (r->count > 1)
-        d = a->distribution == DISTRIBUTION_CLOSEST ? choose_closest(r, start % r->count)
-                                                    : choose_balanced(r, start % r->count);
+        d = a->distribution == DISTRIBUTION_CLOSEST ? choose_closest(r, p, start % r->count)
+                                                    : choose_balanced(r, p, start % r->count);
     if (r->remote_count && a->distribution != DISTRIBUTION_CLOSEST && choose_balanced_remote(r, p, d, to))
         return true;
     if (!d)
@@ -182,17 +192,20 @@ static bool is_among(const struct link_token *to, uint32_t n, struct link_token 
 uint32_t forward_copies(const struct routes *r, const struct passage *p, struct link_token *to)
 {
     uint32_t n = 0;
-    for (; n < r->count; n++) {
-        to[n] = r->to[n].link;
-        count_sent(r->to[n].load);
+    for (uint32_t i = 0; i < r->count; i++) {
+        if (is_echo(&r->to[i], p))
+            continue;
+        to[n++] = r->to[i].link;
+        count_sent(r->to[i].load);
     }
+    uint32_t local = n;
     const struct topology *t = r->remote_count && p->ingress != FORWARD_NOWHERE ? topology_now() : NULL;
     for (uint32_t i = 0; t && i < r->remote_count; i++) {
         uint32_t router = r->remotes[i];
         struct link_token link;
         struct link_load *load;
         if (!link_towards(t, router, p->priority, &link, &load) || !topology_forwards(t, p->ingress, router) ||
-            is_among(to + r->count, n - r->count, link) || has_passed(t, p, t->paths[router].trunk->neighbour))
+            is_among(to + local, n - local, link) || has_passed(t, p, t->paths[router].trunk->neighbour))
             continue;
         to[n++] = link;
         count_sent(load);

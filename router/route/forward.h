@@ -14,6 +14,7 @@ struct passage {
         ingress; /* index of the router where it entered the mesh; FORWARD_NOWHERE: not known, so no copy to others */
     uint8_t priority;                           /* 0 to 9: which link between routers it takes */
     const struct amqp_annotations *annotations; /* NULL: it came from a client */
+    uint64_t edge; /* connection to an edge router that it came on, and does not go back on; 0: none */
 };
 enum { FORWARD_NOWHERE = UINT32_MAX };
 

@@ -60,7 +60,7 @@ static void assembly_drop(struct link *l)
 /* n deliveries are no longer in hand. */
 static void give_back(struct link *l, uint32_t n)
 {
-    if (l->kind != LINK_ENDPOINT)
+    if (link_replenishes_at_once(l))
         return; /* a link between routers got it back as the delivery came */
     n = n < l->in.in_hand ? n : l->in.in_hand;
     l->in.in_hand -= n;
@@ -73,7 +73,7 @@ static void give_back(struct link *l, uint32_t n)
 /* A delivery has begun. */
 static void take_in_hand(struct link *l)
 {
-    if (l->kind != LINK_ENDPOINT) {
+    if (link_replenishes_at_once(l)) {
         amqp_link_grant(&l->amqp, 1);
         return;
     }
@@ -125,7 +125,7 @@ void incoming_drained(struct link *l)
 /* Its address has lost its last destination: credit that is out is asked back, more comes when there is one again. */
 static void run_dry(struct link *l)
 {
-    if (l->in.dry)
+    if (l->in.dry || l->is_edge) /* an edge router is told by a message: edge_service.h */
         return;
     l->in.dry = true;
     amqp_link_drain(&l->amqp);
@@ -459,6 +459,7 @@ static bool passage_of(const struct link *l, const uint8_t *m, const struct amqp
                        const struct amqp_annotations *a, const struct address *to, struct passage *p)
 {
     const struct topology *topology = rcu_read(&here->world->topology);
+    p->edge = l->is_edge ? l->conn->id : 0;
     if (!topology)
         return true;
     p->priority = to && to->priority >= 0 ? (uint8_t)to->priority : amqp_message_priority(m, v);

@@ -122,11 +122,13 @@ struct link {
     uint8_t kind;     /* enum link_kind */
     uint8_t priority; /* of a link between routers: 0 to 9 */
     bool is_ours;     /* we attached it */
+    bool is_edge;     /* of a connection between an edge router and an interior one */
+    bool is_downlink; /* of these, the one by which the edge router itself is reached */
     bool is_incoming; /* messages come to us on it */
     bool is_dynamic;
     bool is_coordinator;
-    uint32_t capacity; /* deliveries an incoming link may have in hand */
     /* control writes before LINK_ANSWER, fixed then */
+    uint32_t capacity;       /* deliveries an incoming link may have in hand */
     struct address *address; /* NULL: anonymous, or refused */
     char *dynamic_address;   /* text for the answer */
     uint8_t refusal;
@@ -149,7 +151,15 @@ struct link {
     struct list
         answer_node; /* in the list of answers that go out at the end of the turn, or of those that leave then */
     bool registered;
+    bool edge_told; /* the edge router knows that its address has destinations elsewhere, edge_service.h */
 };
+
+/* Whether credit comes back as a delivery begins, not as it is settled: between routers, where the first one has seen
+ * to it (wire-protocol reference 6.1, Credit on incoming client links). */
+static inline bool link_replenishes_at_once(const struct link *l)
+{
+    return l->kind != LINK_ENDPOINT || l->is_edge;
+}
 
 /* Note credit and its absence for management, after either has changed. Thread: the link's worker. */
 void link_note_credit(struct link *l);

@@ -359,7 +359,7 @@ bool network_turn_ends(void)
 
 static bool is_announced(const struct address *a)
 {
-    return network.mesh && a->key[0] == ADDRESS_MOBILE && !a->is_own;
+    return network.mesh && (a->key[0] == ADDRESS_MOBILE || a->key[0] == ADDRESS_EDGE) && !a->is_own;
 }
 
 static int hint_of(enum distribution d)

@@ -445,7 +445,7 @@ static const struct frame *dress(struct link *l, const struct frame *f, struct f
     if (!f->first || l->kind == LINK_CONTROL)
         return f;
     struct slice payload = {0};
-    if (l->kind == LINK_DATA)
+    if (l->kind == LINK_DATA || l->is_edge)
         payload = forward_write_annotations(&f->payload, &f->to);
     else if (f->annotated && l->conn->strip_out)
         payload = forward_strip_annotations(&f->payload, false);

@@ -1,6 +1,7 @@
 #include <router/route/registry.h>
 
 #include <router/route/address_name.h>
+#include <router/route/edge_service.h>
 #include <router/route/failover.h>
 #include <router/route/network.h>
 #include <router/route/rules.h>
@@ -155,13 +156,15 @@ static void address_build_routes(struct address *a) ON_CONTROL
     list_for_each(n, &a->receivers)
     {
         struct link *l = list_entry(n, struct link, of_address);
-        r->to[i++] = (struct destination){.link = l->token, .load = &l->load, .capacity = l->capacity};
+        r->to[i++] = (struct destination){
+            .link = l->token, .load = &l->load, .capacity = l->capacity, .edge = l->is_edge ? l->conn->id : 0};
     }
     ASSERT(i == a->receiver_count);
     for (i = 0; i < a->remote_count; i++)
         routes_remotes(r)[i] = a->remotes[i];
     bool is_empty = routes_are_empty(r);
     address_publish(a, r);
+    edge_service_routes_changed(a);
     if (!was_empty || is_empty)
         return;
     list_for_each(n, &a->senders)
@@ -338,23 +341,31 @@ static enum attach_refusal resolve_named(struct link *l) ON_CONTROL
     return refusal;
 }
 
-/* Addresses between routers, which clients may not use. */
-static bool is_edge_service(const char *text)
+/* An edge router itself, by the name that its connection has. */
+static enum attach_refusal resolve_downlink(struct link *l) ON_CONTROL
 {
-    address_name_strip(&text, &(size_t){strlen(text)});
-    return strncmp(text, "_$qd.edge_addr_tracking", 23) == 0 || strncmp(text, "_$qd.addr_lookup", 16) == 0;
+    char key[ROUTER_ID_MAX + 2];
+    int len = snprintf(key, sizeof key, "%c%s", ADDRESS_EDGE, l->conn->container);
+    if (registry.world->identity.mode != ROUTER_INTERIOR || len < 2 || len >= (int)sizeof key)
+        return ATTACH_NO_ROUTE;
+    l->address = table_get(registry.world->table, key, DISTRIBUTION_CLOSEST, -1);
+    return ATTACH_OK;
 }
 
 static enum attach_refusal resolve(struct link *l) ON_CONTROL
 {
     if (l->refusal_by_worker != ATTACH_OK)
         return l->refusal_by_worker;
+    enum attach_refusal refusal;
+    bool has_address;
+    if (l->is_downlink)
+        return resolve_downlink(l);
     if (l->is_dynamic)
         return resolve_dynamic(l);
     if (!l->wanted)
         return l->is_incoming ? ATTACH_OK : ATTACH_NO_ROUTE;
-    if (is_edge_service(l->wanted))
-        return ATTACH_SILENT;
+    if (edge_service_resolve(l, &refusal, &has_address) && (refusal != ATTACH_OK || !has_address))
+        return refusal;
     return resolve_named(l);
 }
 
@@ -372,8 +383,10 @@ static void link_attach(struct link *l) ON_CONTROL
     if (l->kind != LINK_ENDPOINT)
         network_link_attached(l);
     struct address *a = l->address;
-    if (!a)
+    if (!a) {
+        edge_service_link_attached(l);
         return;
+    }
     a->user_count++;
     if (l->is_incoming) {
         list_append(&a->senders, &l->of_address);
@@ -384,6 +397,7 @@ static void link_attach(struct link *l) ON_CONTROL
             network_address_added(a);
         address_changed(a);
     }
+    edge_service_link_attached(l);
 }
 
 static uint64_t stat_get(const _Atomic uint64_t *counter)
@@ -430,6 +444,7 @@ static void link_leave(struct link *l) ON_CONTROL
         l->registered = false;
         if (l->kind != LINK_ENDPOINT)
             network_link_gone(l);
+        edge_service_link_gone(l);
         struct address *a = l->address;
         if (a && l->is_incoming) {
             a->past_ingress += stat_get(&l->stats.deliveries);

@@ -32,6 +32,13 @@ void loop_timer_at(struct loop *l, struct timer *t, mono_ms due)
     (void)due;
 }
 
+void loop_timer_after(struct loop *l, struct timer *t, mono_ms delay)
+{
+    (void)l;
+    (void)t;
+    (void)delay;
+}
+
 void loop_hook_remove(struct loop_hook *h)
 {
     (void)h;

@@ -5,7 +5,9 @@
 #include <router/route/here.h>
 #include <router/route/registry.h>
 #include <stdlib.h>
+#include <string.h>
 #include <trunkline/base/alloc.h>
+#include <trunkline/base/assert.h>
 #include <trunkline/base/mailbox.h>
 
 /* As of a message whose header says nothing (AMQP 1.0 part 3.2.1, Header). */
@@ -22,6 +24,31 @@ struct request {
 
 static request_fn *server, *routers_server;
 
+/* Of the router's own addresses, those that are not management's. */
+enum { SERVED_MAX = 4 };
+static struct {
+    const char *key;
+    request_fn *fn;
+} served[SERVED_MAX];
+static int served_count;
+
+void request_serve_address(const char *key, request_fn *fn)
+{
+    ASSERT(served_count < SERVED_MAX);
+    served[served_count].key = key;
+    served[served_count++].fn = fn;
+}
+
+static request_fn *server_of(const char *key)
+{
+    if (!key)
+        return routers_server;
+    for (int i = 0; i < served_count; i++)
+        if (strcmp(served[i].key, key) == 0)
+            return served[i].fn;
+    return server;
+}
+
 void request_serve(request_fn *fn)
 {
     server = fn;
@@ -34,7 +61,7 @@ void request_serve_routers(request_fn *fn)
 
 static void serve(const struct request *r)
 {
-    request_fn *take = r->key ? server : routers_server;
+    request_fn *take = server_of(r->key);
     take(r->message, r->len, r->connection_id, r->key);
     /* The node accepts what it is sent, whatever the answer says (management reference 2.2). */
     here_answer(&r->origin, 0, true, r->origin.flags & ORIGIN_SETTLED ? &state_none : &state_accepted);
@@ -61,7 +88,7 @@ void request_post(const struct origin *o, uint64_t connection_id, const char *ke
     registry_post(&r->letter);
 }
 
-bool request_send(const char *to, const uint8_t *message, size_t n)
+static bool send_own(const char *to, bool says_to, const uint8_t *message, size_t n) ON_CONTROL
 {
     enum refusal why;
     static uint32_t turn;
@@ -74,9 +101,19 @@ bool request_send(const char *to, const uint8_t *message, size_t n)
         .origin = {.link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED},
         .first = true,
         .settled = true,
-        .to = {.data = (const uint8_t *)to, .len = strlen(to)},
+        .to = {.data = (const uint8_t *)to, .len = says_to ? strlen(to) : 0},
         .payload = {.data = message, .len = n},
     };
     here_deliver(link, &f);
     return true;
+}
+
+bool request_send(const char *to, const uint8_t *message, size_t n)
+{
+    return send_own(to, true, message, n);
+}
+
+bool request_answer(const char *to, const uint8_t *message, size_t n)
+{
+    return send_own(to, false, message, n);
 }

@@ -16,6 +16,10 @@ void request_serve(request_fn *fn);
 /* Who takes what comes on control links of other routers (key NULL). Thread: control, before the first connection. */
 void request_serve_routers(request_fn *fn);
 
+/* Who serves what comes to the router's own address with this key, in place of the one above. key: static.
+ * Thread: control, before the first connection. */
+void request_serve_address(const char *key, request_fn *fn);
+
 /* Hand a whole message to control; key NULL: it came on a control link. Its delivery is accepted when it has been
  * served. Thread: worker. */
 void request_post(const struct origin *o, uint64_t connection_id, const char *key, const uint8_t *message, size_t n);
@@ -24,5 +28,7 @@ void request_post(const struct origin *o, uint64_t connection_id, const char *ke
  *   Result: false: nobody receives there.
  *   Thread: control. */
 bool request_send(const char *to, const uint8_t *message, size_t n) ON_CONTROL;
+/* The same with a message whose properties name that address: routers on the way need not be told it beside. */
+bool request_answer(const char *to, const uint8_t *message, size_t n) ON_CONTROL;
 
 #endif

@@ -1,6 +1,7 @@
 #include <router/route/router.h>
 
 #include <router/route/connection.h>
+#include <router/route/edge_service.h>
 #include <router/route/here.h>
 #include <router/route/network.h>
 #include <router/route/registry.h>
@@ -117,6 +118,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     atomic_init(&router.max_connections, UINT32_MAX);
     registry_init(loop, &router.world);
     add_own_addresses();
+    edge_service_start(loop, &router.world);
     enum err e = workers_start(conf->worker_threads, &worker_hooks);
     if (e != OK)
         return e;
@@ -386,6 +388,7 @@ void router_stop(void)
         loop_run(router.loop);
     } while (router.open);
     registry_fini();
+    edge_service_stop();
     network_stop();
     rcu_barrier_all();
     outboxes_free(&router.control_here.outboxes);

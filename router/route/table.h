@@ -39,6 +39,7 @@ struct destination {
     struct link_token link;
     struct link_load *load; /* good as long as the routes are */
     uint32_t capacity;      /* deliveries in hand from which on it counts as full */
+    uint64_t edge;          /* connection to an edge router that it belongs to; 0: none */
 };
 
 struct routes {

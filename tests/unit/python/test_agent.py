@@ -809,7 +809,7 @@ CREATE_FAILURES = [
     ({"type": "sslProfile", "name": "x"}, {}, 501, P + "sslProfile: not yet in this version of the router (TLS)"),
     ({"type": "vhost"}, {"hostname": "h"}, 501, P + "vhost: not yet in this version of the router (vhost policy)"),
     ({"type": "vhost"}, {}, 400, P + "vhost: Missing required attribute 'hostname'"),
-    ({"type": "listener"}, {"role": "edge", "port": 1}, 501, None),
+    ({"type": "listener"}, {"role": "edge", "port": 1}, 400, None),
     ({"type": "listener"}, {"http": "yes", "port": 1}, 501, None),
 ]
 

@@ -1,0 +1,52 @@
+/* edge_wire.h -- the messages between an edge router and the interior router that it is connected to, octet for octet.
+ * Pure: no allocation, no state. Thread: any.
+ *
+ *   tracking, interior -> edge, presettled: does an address that the edge sends to have receivers elsewhere?
+ *     header            durable false
+ *     value             list of: string, key of the address ("M0queue"); boolean
+ *   look-up, edge -> interior, presettled: is an address that a client attaches to that of a link route?
+ *     properties        reply-to, correlation-id
+ *     application-properties   version 1, opcode 1
+ *     value             list of: string, address; boolean, true for a client that sends
+ *   its answer, interior -> edge, presettled
+ *     properties        to, correlation-id
+ *     application-properties   version 1, opcode 1, status
+ *     value             list of: boolean, it is a link route; boolean, it has destinations
+ *
+ * Router annotations are not written here: they come to each message as it leaves (forward.h).
+ * Source: wire-protocol reference 2.5.1, Address tracking; 2.5.2, Address lookup.
+ */
+#ifndef TRUNKLINE_ROUTE_EDGE_WIRE_H
+#define TRUNKLINE_ROUTE_EDGE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <trunkline/base/buffer.h>
+#include <trunkline/base/err.h>
+
+/* Result: the octets needed; nothing counts when they are more than size. */
+size_t edge_wire_write_tracking(uint8_t *out, size_t size, const char *key, bool has_destinations);
+
+enum edge_lookup_status { EDGE_LOOKUP_FOUND = 0, EDGE_LOOKUP_NOT_FOUND = 3 };
+
+/* Slices are borrowed from the message. */
+struct edge_lookup {
+    struct slice reply_to, address;
+    struct slice correlation; /* the encoded value; empty: there was none */
+    bool is_sender;
+};
+
+/* Read a whole message. Errors: ERR_INVALID, it is not a request of version 1 that can be answered. */
+enum err edge_wire_read_lookup(const uint8_t *message, size_t n, struct edge_lookup *out);
+
+struct edge_lookup_answer {
+    enum edge_lookup_status status;
+    bool is_link_route, has_destinations;
+};
+
+/* Result: as of edge_wire_write_tracking(). */
+size_t edge_wire_write_answer(uint8_t *out, size_t size, const struct edge_lookup *to,
+                              const struct edge_lookup_answer *a);
+
+#endif

@@ -1,0 +1,252 @@
+"""What an interior router does for edge routers (wire-protocol.md 2.4 to 2.6), as recorded edges of version 1.19 and
+clients that play an edge see it."""
+import threading
+import time
+from collections import namedtuple
+
+import pytest
+from proton import symbol
+from proton.reactor import LinkOption
+
+from support.peers import ACCEPTED, RELEASED, Peers
+from support.recording import Playing, Recording
+from support.router import Config
+from support.wire import Wire
+
+# docs/differences-from-qpid-dispatch.md: the version is our own; the window of a session is bounded, and so are its handles.
+KNOWN = [("open", "properties"), ("begin", "incoming_window"), ("begin", "handle_max")]
+
+Place = namedtuple("Place", "host port")  # of one of a router's listeners
+
+
+@pytest.fixture
+def peers():
+    with Peers() as peers:
+        yield peers
+
+
+def interior_config(name):
+    config = Config(bare=True).add("router", mode="interior", id=name, workerThreads=2)
+    config.listener("normal").listener("edge", role="edge", authenticatePeer=None)
+    for prefix in ("closest", "multicast"):
+        config.add("address", prefix=prefix, distribution=prefix)
+    return config
+
+
+@pytest.fixture
+def interior(start_router):
+    """The recorded interior router: A, with one listener for clients and one for edges."""
+    return start_router(interior_config("A"))
+
+
+@pytest.fixture
+def two_interiors(start_router):
+    """A, and B that is connected to it, once each knows the other."""
+    first = start_router(interior_config("A").listener("mesh", role="inter-router", authenticatePeer=None))
+    second = start_router(interior_config("B").add("connector", role="inter-router", host="127.0.0.1", port=first.ports["mesh"],
+                                                   saslMechanisms="ANONYMOUS"))
+    return first, second
+
+
+class EdgePlaying(Playing):
+    """Compared without what nobody heeds: when a terminus expires, and whether one that says nothing is null. The old
+    router makes a new one there; ours sends back what came."""
+
+    def _known(self, key, value):
+        value = super()._known(key, value)
+        if key[0] != "attach":
+            return value
+        return {name: what for name, what in ((name, self._terminus(what)) for name, what in value.items()) if what}
+
+    @staticmethod
+    def _terminus(value):
+        expiry = 2  # AMQP 1.0 part 3.5.3, Source; part 3.5.4, Target
+        if not isinstance(value, tuple) or value[0] != "described":
+            return value
+        fields = [None if at == expiry else field for at, field in enumerate(value[2])]
+        return (*value[:2], fields) if any(fields) else None
+
+
+def playing(router, *names, on_note=None):
+    return EdgePlaying([Recording(name) for name in names], router.ports["edge"], allowed=KNOWN, on_note=on_note)
+
+
+# -- recorded edges of version 1.19
+
+
+def test_recorded_edge_connects_to_the_same_answers(interior):
+    """Eight links, their credit, generated reply addresses, heartbeats."""
+    assert playing(interior, "07a-edge-connect").run() == []
+
+
+def test_recorded_edge_with_consumers_gets_the_same_messages(interior, peers):
+    """Targeted, anonymous and multicast: the annotations of the interior router are on all of them."""
+    client, differences = peers.connect(interior), []
+    edge = threading.Thread(target=lambda: differences.append(playing(interior, "07b-edge-consumer").run()))
+    edge.start()
+    targeted, presettled = client.sender("closest/e"), client.sender("closest/e", presettled=True)
+    assert targeted.outcome(targeted.send("one", id=1)).state == ACCEPTED
+    presettled.send("two", id=2)
+    anonymous = client.sender(None)
+    assert anonymous.outcome(anonymous.send("three", to="closest/e", id=3)).state == ACCEPTED
+    interior.wait_receivers("multicast/e")
+    assert anonymous.outcome(anonymous.send("four", to="multicast/e", id=4)).state == ACCEPTED
+    edge.join()
+    assert differences == [[]]
+    assert targeted.outcome(targeted.send("five", id=5)).state == RELEASED, "its consumers have gone"
+
+
+def test_recorded_edge_with_a_producer_hears_the_same(interior, peers):
+    """Credit and `true` with the first consumer elsewhere, outcomes, `false` when it has gone, nothing of its own one."""
+    client, differences = peers.connect(interior), []
+    arrives, leaves = threading.Event(), threading.Event()
+
+    def on_note(text):
+        if text == "consumer for closest/i attaches on the interior":
+            arrives.set()
+        elif text == "consumer on the interior detaches":
+            leaves.set()
+
+    edge = threading.Thread(target=lambda: differences.append(playing(interior, "07c-edge-producer", on_note=on_note).run()))
+    edge.start()
+    peers.wait(arrives.is_set)
+    inbox = client.receiver("closest/i")
+    peers.wait(leaves.is_set)
+    assert [message.body for message in inbox.messages] == ["one", "two", "three"]
+    inbox.close()
+    edge.join()
+    assert differences == [[]]
+
+
+def test_recorded_request_between_two_edges_is_the_same(interior):
+    """A service on one, a requester with a dynamic address on the other, and an answer that comes too late."""
+    assert playing(interior, "07d-edge-to-edge", "07d-edge-to-edge.edge2").run() == []
+
+
+# -- clients that play an edge
+
+
+class Downlink(LinkOption):
+    """A receiver by which an edge router is reached."""
+
+    def apply(self, link):
+        for terminus in (link.source, link.target):
+            terminus.capabilities.put_symbol("qd.router-edge-downlink")
+
+
+@pytest.fixture
+def edge(peers, interior):
+    return peers.connect(Place("127.0.0.1", interior.ports["edge"]))
+
+
+def test_edge_is_told_once_for_each_change_and_not_of_its_own_consumer(interior, peers, edge):
+    tracking, client = edge.receiver("_$qd.edge_addr_tracking", credit=32), peers.connect(interior)
+    outlink = edge.sender("closest/t")
+    own = edge.receiver("closest/t")
+    first, second = client.receiver("closest/t"), client.receiver("closest/t")
+    assert list(tracking.next().body) == ["M0closest/t", True]
+    own.close()
+    second.close()
+    first.close()
+    assert list(tracking.next().body) == ["M0closest/t", False]
+    assert not tracking.messages
+    outlink.close()
+
+
+def test_edge_that_attaches_where_there_are_consumers_is_told_at_once(interior, peers, edge):
+    inbox = peers.connect(interior).receiver("closest/there")
+    outlink = edge.sender("closest/there")  # before the link by which it can be told
+    tracking = edge.receiver("_$qd.edge_addr_tracking", credit=32)
+    assert list(tracking.next().body) == ["M0closest/there", True]
+    assert outlink.outcome(outlink.send("hello")).state == ACCEPTED
+    assert inbox.next().body == "hello"
+
+
+@pytest.mark.parametrize("treatment", ["closest", "balanced", "multicast"])
+def test_message_of_an_edge_does_not_come_back_to_it(interior, peers, edge, treatment):
+    address = treatment + "/echo"
+    inlink, uplink = edge.receiver(address), edge.sender(None)
+    assert uplink.outcome(uplink.send("alone", to=address)).state == RELEASED
+    inbox = peers.connect(interior).receiver(address)
+    for number in range(20):
+        assert uplink.outcome(uplink.send(number, to=address)).state == ACCEPTED
+    assert [message.body for message in inbox.messages] == list(range(20))
+    assert not inlink.messages
+
+
+def test_edge_gets_credit_back_at_once(interior, peers, edge):
+    """It has granted its own senders what it has room for: more than a link's capacity may be unsettled."""
+    inbox = peers.connect(interior).receiver("closest/many", credit=400, accept=False)
+    outlink = edge.sender("closest/many")
+    for number in range(400):
+        outlink.send(number)
+    inbox.wait_count(400)
+    assert [message.body for message in inbox.messages] == list(range(400))
+
+
+def test_address_tracking_and_lookup_are_for_edges_only(interior, peers):
+    client = peers.connect(interior)
+    for attach in (lambda: client.receiver("_$qd.edge_addr_tracking", wait=False),
+                   lambda: client.sender("_$qd.addr_lookup", wait=False)):
+        assert attach().wait_detached() is None
+
+
+def test_downlink_is_for_edges_only(interior, peers):
+    box = peers.connect(interior).receiver("X", options=[Downlink()], wait=False)
+    assert box.wait_detached()[0] == "qd:forbidden"
+
+
+def test_edge_that_stops_its_heartbeat_is_dropped(interior, peers):
+    """After 8 s, looked at every 2 s; one that goes on stays, and so does one that never began."""
+    place = Place("127.0.0.1", interior.ports["edge"])
+    alive, never = peers.connect(place), peers.connect(place)
+    heart = alive.sender("_$qd.edge_heartbeat", presettled=True)
+    with Wire(place) as silent:
+        silent.open_session()
+        silent.attach("heartbeat", 0, True, "_$qd.edge_heartbeat")
+        assert silent.wait_credit() == 2
+        began, ended = time.monotonic(), []
+
+        def wait_for_the_end():
+            silent.expect_end(limit=15)
+            ended.append(time.monotonic())
+
+        waiting = threading.Thread(target=wait_for_the_end)
+        waiting.start()
+        count = 0
+        while waiting.is_alive():
+            heart.send(count)
+            count += 1
+            peers.run_for(0.5)
+        waiting.join()
+    assert ended and 7.5 < ended[0] - began < 14
+    assert alive.is_open() and never.is_open()
+    interior.wait_log(r"no heartbeat from \S+ for \d+ ms: the connection is dropped")
+
+
+def test_edge_is_reached_by_its_name_from_another_interior(two_interiors, peers):
+    """H<edge id> goes through the mesh; the edge's consumers and what it is told of do, too."""
+    first, second = two_interiors
+    edge = peers.connect(Place("127.0.0.1", second.ports["edge"]))
+    name = edge.connection.container
+    downlink = edge.receiver(name, options=[Downlink()])
+    tracking, outlink = edge.receiver("_$qd.edge_addr_tracking", credit=32), edge.sender("closest/far")
+    client = peers.connect(first)
+    anonymous, inbox = client.sender(None), client.receiver("closest/far")
+    assert list(tracking.next(limit=20).body) == ["M0closest/far", True]
+    assert outlink.outcome(outlink.send("from the edge")).state == ACCEPTED
+    assert inbox.next().body == "from the edge"
+    to = "amqp:/_edge/%s/temp.reply" % name
+    assert anonymous.outcome(anonymous.send("to the edge", to=to)).state == ACCEPTED
+    message = downlink.next()
+    assert (message.body, message.address) == ("to the edge", to)
+    assert list(message.annotations[symbol("x-opt-qd.trace")]) == ["0/A", "0/B"]
+    edge.receiver("closest/near")
+    sender = client.sender("closest/near")
+    assert sender.outcome(sender.send("to its consumer")).state == ACCEPTED
+    inbox.close()
+    assert list(tracking.next().body) == ["M0closest/far", False]
+    edge.vanish()
+    deadline = time.monotonic() + 10
+    while anonymous.outcome(anonymous.send("nobody", to=to)).state != RELEASED:
+        assert time.monotonic() < deadline, "the edge that went is still announced"
