@@ -123,14 +123,16 @@ void edge_service_routes_changed(struct address *a)
     }
 }
 
-/* What the edge attached before it could be told. */
+/* What the edge attached before it could be told, or was told by a link that has gone. */
 static void track_all_of(const struct connection *c) ON_CONTROL
 {
     list_for_each(n, registry_links())
     {
         struct link *l = list_entry(n, struct link, node);
-        if (l->conn == c)
-            track(l);
+        if (l->conn != c)
+            continue;
+        l->edge_told = false;
+        track(l);
     }
 }
 

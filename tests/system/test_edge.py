@@ -160,6 +160,9 @@ def test_edge_that_attaches_where_there_are_consumers_is_told_at_once(interior, 
     assert list(tracking.next().body) == ["M0closest/there", True]
     assert outlink.outcome(outlink.send("hello")).state == ACCEPTED
     assert inbox.next().body == "hello"
+    tracking.close()
+    tracking = edge.receiver("_$qd.edge_addr_tracking", credit=32)
+    assert list(tracking.next().body) == ["M0closest/there", True], "by a new link it is told again"
 
 
 @pytest.mark.parametrize("treatment", ["closest", "balanced", "multicast"])
