@@ -172,7 +172,9 @@ static void on_send(struct mesh_owner *o, uint64_t link, const uint8_t *octets, 
 {
     (void)o;
     struct trunk *t = find_trunk(link);
-    if (!t || !t->control_out)
+    /* As the router stops, links go one after the other, and the mesh would tell those left of it; no worker is left.
+     */
+    if (!t || !t->control_out || here->ending)
         return;
     struct frame f = {
         .origin = {.link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED},
