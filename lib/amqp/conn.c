@@ -27,6 +27,7 @@ enum err amqp_conn_init(struct amqp_conn *c, const struct amqp_conn_conf *conf, 
     p->max_frame_size = conf->max_frame_size;
     p->max_links = conf->max_links;
     p->session_window = conf->session_window <= INT32_MAX ? conf->session_window : INT32_MAX;
+    p->overdraft = conf->overdraft;
     p->idle_timeout_ms = conf->idle_timeout_ms;
     p->first_delivery_id = conf->first_delivery_id;
     p->first_transfer_id = conf->first_transfer_id;

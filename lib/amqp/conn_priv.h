@@ -122,7 +122,7 @@ struct amqp_conn_priv {
     /* fixed at init */
     bool server;
     uint16_t channel_max;
-    uint32_t max_frame_size, max_links, session_window, idle_timeout_ms;
+    uint32_t max_frame_size, max_links, session_window, overdraft, idle_timeout_ms;
     uint32_t first_delivery_id, first_transfer_id;
     size_t output_limit;
     /* state */

@@ -142,6 +142,7 @@ static void link_init(struct amqp_link *lk, struct amqp_session *s, bool is_send
     lk->remote_handle = 0;
     lk->delivery_count = is_sender ? p->first_delivery_id : 0;
     lk->credit = 0;
+    lk->overdrawn = 0;
     lk->current = 0;
     lk->flags = flags;
     lk->is_sender = is_sender;
@@ -598,6 +599,8 @@ void amqp_link_frame_flow(struct amqp_link *lk, const struct amqp_flow_fields *f
 void amqp_link_grant(struct amqp_link *lk, uint32_t n)
 {
     lk->credit = n > INT32_MAX - lk->credit ? INT32_MAX : lk->credit + n;
+    if (n)
+        lk->overdrawn = 0;
     mark_link_dirty(lk);
 }
 

@@ -50,19 +50,34 @@ static void end_delivery(struct amqp_link *lk, struct amqp_delivery *d)
     }
 }
 
+/* Take one credit; without any, overdraw. Credit stays at nothing then, and never below: the delivery-count goes on by
+ * itself, so what is told later is what may be sent from there on.
+ * Result: false, the link has overdrawn as often as it may. */
+static bool use_credit(struct amqp_link *lk)
+{
+    if (lk->credit)
+        lk->credit--;
+    else if (lk->overdrawn < lk->conn->priv->overdraft)
+        lk->overdrawn++;
+    else
+        return false;
+    lk->delivery_count++;
+    return true;
+}
+
 /* Result: false, the first frame of a delivery breaks a rule; the link has been detached, or the session ended. */
 static bool begin_delivery(struct amqp_link *lk, const struct frame_transfer *f, struct amqp_delivery **d)
 {
     struct amqp_session *s = lk->session;
     *d = NULL;
-    if (lk->credit == 0) {
-        amqp_link_fail(lk, "amqp:link:transfer-limit-exceeded", "a delivery was sent without credit");
-        return false;
-    }
     if (!f->has_id || !f->has_tag || f->tag.len > FRAME_TAG_MAX) {
         amqp_link_fail(lk, "amqp:invalid-field",
                        f->has_id ? "the first transfer of a delivery needs a delivery-tag of at most 32 octets"
                                  : "the first transfer of a delivery needs a delivery-id");
+        return false;
+    }
+    if (!use_credit(lk)) {
+        amqp_link_fail(lk, "amqp:link:transfer-limit-exceeded", "a delivery was sent without credit");
         return false;
     }
     if (!f->settled) {
@@ -76,8 +91,6 @@ static bool begin_delivery(struct amqp_link *lk, const struct frame_transfer *f,
         (*d)->state = (uint8_t)f->state.code;
         lk->priv->unsettled++;
     }
-    lk->credit--;
-    lk->delivery_count++;
     lk->current = f->id;
     lk->current_settled = f->settled;
     lk->in_delivery = true;

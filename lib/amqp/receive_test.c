@@ -108,6 +108,134 @@ static void test_receive_beyond_credit_detaches(void **state)
     expect_link_error(r, "amqp:link:transfer-limit-exceeded");
 }
 
+/* A receiving link whose peer begins to count deliveries at `count`. */
+static struct raw *receiver_with_overdraft(uint32_t count, uint32_t credit, uint32_t overdraft)
+{
+    struct amqp_conn_conf conf = test_conf(true);
+    conf.overdraft = overdraft;
+    struct raw *r = raw_new(conf, 16384, 100);
+    r->o->credit = credit;
+    struct amqp_attach_fields f = {0};
+    AMQP_SET(&f, name, slice_of_text("link"));
+    AMQP_SET(&f, handle, 5);
+    AMQP_SET(&f, role, false);
+    AMQP_SET(&f, initial_delivery_count, count);
+    RAW_SEND(r, 0, attach, &f);
+    raw_expect(r, AMQP_DESC_ATTACH);
+    if (credit)
+        raw_expect(r, AMQP_DESC_FLOW);
+    r->o->credit = 0;
+    return r;
+}
+
+static void test_receive_overdraft_is_taken_and_one_more_detaches(void **state)
+{
+    (void)state;
+    struct raw *r = receiver_with_overdraft(0, 2, 3);
+    for (int i = 0; i < 6; i++)
+        raw_transfer(r, 5, i, true, false, "x");
+    assert_int_equal(r->o->links->messages, 5);
+    expect_link_error(r, "amqp:link:transfer-limit-exceeded");
+}
+
+static void test_receive_overdraft_without_any_credit_is_taken(void **state)
+{
+    (void)state;
+    struct raw *r = receiver_with_overdraft(7, 0, 1);
+    raw_transfer(r, 5, 0, false, true, "in two");
+    raw_transfer(r, 5, -1, false, false, " frames");
+    assert_int_equal(r->o->links->messages, 1);
+    assert_int_equal(r->o->links->link.overdrawn, 1);
+    raw_transfer(r, 5, 1, true, false, "x");
+    expect_link_error(r, "amqp:link:transfer-limit-exceeded");
+}
+
+static void test_receive_credit_after_an_overdraft_is_what_may_be_sent(void **state)
+{
+    (void)state;
+    /* The delivery-count wraps amid the overdraft. */
+    struct raw *r = receiver_with_overdraft(UINT32_MAX - 1, 1, 4);
+    struct amqp_link *lk = &r->o->links->link;
+    int id = 0;
+    while (id < 4)
+        raw_transfer(r, 5, id++, true, false, "x");
+    assert_int_equal(lk->credit, 0);
+    assert_int_equal(lk->overdrawn, 3);
+    amqp_link_grant(lk, 5);
+    struct amqp_flow_fields f = raw_read_flow(r);
+    assert_int_equal(f.delivery_count, 2);
+    assert_int_equal(f.link_credit, 5);
+    assert_int_equal(lk->overdrawn, 0);
+    while (id < 9)
+        raw_transfer(r, 5, id++, true, false, "x");
+    assert_int_equal(lk->credit, 0);
+    assert_int_equal(lk->overdrawn, 0);
+    while (id < 14)
+        raw_transfer(r, 5, id++, true, false, "x");
+    assert_int_equal(r->o->links->messages, 13);
+    expect_link_error(r, "amqp:link:transfer-limit-exceeded");
+}
+
+static void test_receive_overdraft_under_way_when_credit_is_granted_uses_it(void **state)
+{
+    (void)state;
+    struct raw *r = receiver_with_overdraft(UINT32_MAX, 0, 1);
+    struct amqp_link *lk = &r->o->links->link;
+    amqp_link_grant(lk, 3);
+    assert_int_equal(raw_read_flow(r).delivery_count, UINT32_MAX);
+    raw_transfer(r, 5, 0, true, false, "sent before the flow came");
+    assert_int_equal(lk->overdrawn, 0);
+    assert_int_equal(lk->credit, 2);
+    assert_int_equal(lk->delivery_count, 0);
+    raw_free(r);
+}
+
+/* Only what the owner grants is a reason to take more. */
+static void test_receive_overdraft_is_not_renewed_by_the_peer(void **state)
+{
+    (void)state;
+    struct raw *r = receiver_with_overdraft(UINT32_MAX - 1, 0, 3);
+    struct amqp_link *lk = &r->o->links->link;
+    for (int i = 0; i < 3; i++)
+        raw_transfer(r, 5, i, true, false, "x");
+    struct amqp_flow_fields ask = {0};
+    AMQP_SET(&ask, next_incoming_id, 0);
+    AMQP_SET(&ask, incoming_window, 100);
+    AMQP_SET(&ask, next_outgoing_id, 3);
+    AMQP_SET(&ask, outgoing_window, 100);
+    AMQP_SET(&ask, handle, 5);
+    AMQP_SET(&ask, delivery_count, UINT32_MAX); /* behind: it does not count what it overdraws */
+    AMQP_SET(&ask, echo, true);
+    RAW_SEND(r, 0, flow, &ask);
+    struct amqp_flow_fields f = raw_read_flow(r);
+    assert_int_equal(f.delivery_count, 1);
+    assert_int_equal(f.link_credit, 0);
+    assert_int_equal(lk->overdrawn, 3);
+    raw_transfer(r, 5, 3, true, false, "x");
+    assert_int_equal(r->o->links->messages, 3);
+    expect_link_error(r, "amqp:link:transfer-limit-exceeded");
+}
+
+static void test_receive_overdraft_amid_a_drain_ends_the_drain_once(void **state)
+{
+    (void)state;
+    struct raw *r = receiver_with_overdraft(UINT32_MAX, 1, 3);
+    struct test_link *t = r->o->links;
+    amqp_link_drain(&t->link);
+    assert_true(raw_read_flow(r).drain);
+    for (int i = 0; i < 3; i++)
+        raw_transfer(r, 5, i, true, false, "x");
+    raw_flow(r, 0, 100, 5, 2, 0, true);
+    assert_int_equal(t->drained, 1);
+    assert_int_equal(t->link.delivery_count, 2);
+    amqp_link_grant(&t->link, 4);
+    struct amqp_flow_fields f = raw_read_flow(r);
+    assert_false(f.drain);
+    assert_int_equal(f.delivery_count, 2);
+    assert_int_equal(f.link_credit, 4);
+    raw_free(r);
+}
+
 static void test_receive_wrong_id_in_continuation_detaches(void **state)
 {
     (void)state;
@@ -368,6 +496,12 @@ int main(void)
         cmocka_unit_test(test_receive_aborted_delivery_is_forgotten),
         cmocka_unit_test(test_receive_settled_on_a_later_frame_needs_no_disposition),
         cmocka_unit_test(test_receive_beyond_credit_detaches),
+        cmocka_unit_test(test_receive_overdraft_is_taken_and_one_more_detaches),
+        cmocka_unit_test(test_receive_overdraft_without_any_credit_is_taken),
+        cmocka_unit_test(test_receive_credit_after_an_overdraft_is_what_may_be_sent),
+        cmocka_unit_test(test_receive_overdraft_under_way_when_credit_is_granted_uses_it),
+        cmocka_unit_test(test_receive_overdraft_is_not_renewed_by_the_peer),
+        cmocka_unit_test(test_receive_overdraft_amid_a_drain_ends_the_drain_once),
         cmocka_unit_test(test_receive_wrong_id_in_continuation_detaches),
         cmocka_unit_test(test_receive_first_frame_without_id_or_tag_detaches),
         cmocka_unit_test(test_receive_too_large_message_detaches),

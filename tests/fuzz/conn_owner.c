@@ -268,6 +268,7 @@ static void on_transfer(struct amqp_link *lk, struct amqp_transfer *t)
     struct amqp_state state;
     ASSERT(l->attached && !lk->is_sender);
     ASSERT(t->payload.len <= MAX_FRAME);
+    ASSERT(lk->overdrawn <= 3 && (lk->overdrawn == 0 || lk->credit == 0));
     if (t->first)
         ASSERT(t->tag.len <= 255 || !t->tag.data);
     if (t->delivery)
@@ -677,6 +678,7 @@ void owner_init(struct owner *o, struct dice *d, bool server, bool sasl)
         .channel_max = x & 4 ? 3 : 200,
         .max_links = x & 8 ? 3 : 30,
         .session_window = x & 16 ? 3 : 100,
+        .overdraft = x & 16 ? 3 : 0,
         .idle_timeout_ms = x & 32 ? 8000 : 0,
         .output_limit = x & 64 ? 2000 : 0,
         .sasl = sasl,

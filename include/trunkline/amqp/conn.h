@@ -17,11 +17,13 @@
  *   C1  Every link that got `attached` gets exactly one `gone`, the last event about it.
  *   C2  Every unsettled outgoing delivery ends with exactly one `disposition` that is settled, or one `lost`, unless
  * the owner itself ends it by amqp_link_abort() or amqp_delivery_settle(). C3  What a peer sends grows memory only
- * within the limits of struct amqp_conn_conf and the credit and windows we gave. C4  Events, but for `dirty`, are never
- * delivered from within a call of the owner other than amqp_conn_input, _tick, _eof, _written and _fini. (_close,
- * _detach and _send only change state; what follows from them is told in the next of those. Whatever needs telling also
- * makes the connection dirty.) `lost`, `gone` and `closed` come after the frame that caused them has been handled, so
- * an event's handler may detach, end or close anything.
+ * within the limits of struct amqp_conn_conf and the credit and windows we gave. Of deliveries on a link: an owner that
+ * grants only so much that those it keeps and the credit that is out are at most L together never keeps more than
+ * L + overdraft. C4  Events,
+ * but for `dirty`, are never delivered from within a call of the owner other than amqp_conn_input, _tick, _eof,
+ * _written and _fini. (_close, _detach and _send only change state; what follows from them is told in the next of
+ * those. Whatever needs telling also makes the connection dirty.) `lost`, `gone` and `closed` come after the frame that
+ * caused them has been handled, so an event's handler may detach, end or close anything.
  *
  * Thread: the connection's owner, for all functions.
  */
@@ -168,8 +170,11 @@ struct amqp_conn_conf {
     uint16_t channel_max;    /* highest channel number the peer may use: sessions - 1 */
     uint32_t max_links; /* links in all sessions together; beyond: detach amqp:resource-limit-exceeded. Also announced
                            as handle-max (less 1). 0: no limit */
-    uint32_t session_window;  /* transfer frames the peer may have in flight in a session before we release them; at
-                                 least 1 */
+    uint32_t session_window; /* transfer frames the peer may have in flight in a session before we release them; at
+                                least 1 */
+    uint32_t overdraft; /* deliveries beyond its credit that a link takes between two grants; the next one detaches it.
+                           0: none, as AMQP 1.0 part 2.6.7, Flow Control, has it. There are libraries that send a
+                           message before they have credit, or one more than they have */
     uint32_t idle_timeout_ms; /* we give up after so long a silence; half of it is announced; 0: never */
     size_t output_limit;      /* octets queued to be written, above which links are not sendable; 0: a default */
     /* SASL (AMQP 1.0 part 5.3) */
@@ -272,8 +277,9 @@ struct amqp_link {
     struct list node;            /* in the session's, waiting or dirty list */
     uint32_t local_handle, remote_handle;
     uint32_t delivery_count;
-    uint32_t credit;  /* (read) sender: deliveries that may be started; receiver: what the peer holds */
-    uint32_t current; /* delivery-id of the delivery in progress */
+    uint32_t credit;    /* (read) sender: deliveries that may be started; receiver: what the peer holds */
+    uint32_t overdrawn; /* (read) receiver: deliveries that came without credit since the last grant */
+    uint32_t current;   /* delivery-id of the delivery in progress */
     uint16_t flags;
     bool is_sender;          /* (read) our end sends */
     bool in_delivery;        /* (read) a delivery is under way: its last frame has not come or gone */
@@ -316,7 +322,8 @@ void amqp_link_detach(struct amqp_link *lk, bool closed, const struct amqp_error
 
 /* ---- receiving ---- */
 
-/* Give the peer n more credits. Sent as one flow for each link at flush. */
+/* Give the peer n more credits. Sent as one flow for each link at flush. What it has overdrawn is not taken off: the
+ * flow tells the delivery-count with those deliveries in it, so the peer may really send n. */
 void amqp_link_grant(struct amqp_link *lk, uint32_t n);
 /* Ask the peer to use its credit now or give it up; `drained` tells when, and drain is over then. */
 void amqp_link_drain(struct amqp_link *lk);
