@@ -402,6 +402,7 @@ static void end(struct io_conn *c)
 /* All is said: end our stream, so that the peer gets it whole even if it is still sending. */
 static void begin_shut(struct io_conn *c)
 {
+    limit_time(c, LINGER_MS);
     enum err e = c->transport->ops->shut(c->transport);
     c->output_blocked = e == ERR_AGAIN;
     if (e == ERR_AGAIN)
@@ -410,7 +411,18 @@ static void begin_shut(struct io_conn *c)
     c->input_stopped = false;
     if (e != OK) /* the peer is gone, and we had nothing more to say */
         c->aborting = true;
-    limit_time(c, LINGER_MS);
+}
+
+/* The engine is finished. If it leaves octets behind it is because the peer does not take them: whoever waits until the
+ * transport takes output again would wait for that peer for ever. */
+static void finish(struct io_conn *c)
+{
+    if (amqp_conn_pending(c->amqp)) {
+        set_why(c, "the peer did not read what it was sent");
+        c->aborting = true;
+    } else if (!c->output_blocked) {
+        begin_shut(c);
+    }
 }
 
 /* What one connection has to do at the end of a turn. */
@@ -421,8 +433,8 @@ static void work(struct io_conn *c)
         amqp_conn_flush(c->amqp);
         write_output(c);
         bound_output(c);
-        if (!c->aborting && !c->output_blocked && amqp_conn_is_finished(c->amqp))
-            begin_shut(c);
+        if (!c->aborting && amqp_conn_is_finished(c->amqp))
+            finish(c);
     }
     bool all_is_said = c->state == IO_CONN_SHUT && c->input_ended;
     if (c->aborting || all_is_said) {

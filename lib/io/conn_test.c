@@ -358,6 +358,24 @@ static void test_conn_close_gives_up_on_a_peer_that_does_not_read(void **state)
     close(fd);
 }
 
+static void test_conn_engine_that_gives_up_on_a_peer_that_does_not_read_ends_it(void **state)
+{
+    (void)state;
+    static struct fake f;
+    int fd = open_fake(&f);
+    /* More than sockets take, and less than what stops input. */
+    uint8_t frames[2 * HEAD + 4];
+    put_u32(frames, HEAD + 4);
+    frames[4] = 'M';
+    put_u32(frames + HEAD, IO_CONN_OUTPUT_MAX - 1);
+    make_frame(frames + HEAD + 4, 'G', HEAD);
+    send_all(fd, frames, sizeof frames);
+    wait_ended(&f);
+    assert_true(atomic_load(&f.pending_seen) > 0);
+    assert_string_equal(f.ended_why, "the peer did not read what it was sent");
+    close(fd);
+}
+
 static void test_conn_shut_ends_although_the_peer_keeps_its_stream_open(void **state)
 {
     (void)state;
@@ -584,6 +602,7 @@ int main(void)
         T(test_conn_peer_that_does_not_read_stops_being_read),
         T(test_conn_close_writes_what_is_pending),
         T(test_conn_close_gives_up_on_a_peer_that_does_not_read),
+        T(test_conn_engine_that_gives_up_on_a_peer_that_does_not_read_ends_it),
         T(test_conn_shut_ends_although_the_peer_keeps_its_stream_open),
         T(test_conn_reset_ends_it_with_the_reason),
         T(test_conn_abort_from_within_the_engine_ends_it_once),

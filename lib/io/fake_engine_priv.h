@@ -7,6 +7,7 @@
  *   'X'  close, in order: nothing is taken after it
  *   'A'  call io_conn_abort()
  *   'M'  answer with a large frame: the payload is its size (4 octets)
+ *   'G'  close, and give up the peer at the next tick (in 50 ms) if it has not read everything by then
  * Payloads of E and K are made by fill_pattern(), so that torn frames are seen at once.
  */
 #ifndef TRUNKLINE_IO_FAKE_ENGINE_PRIV_H
@@ -31,7 +32,7 @@ struct fake {
     struct amqp_conn amqp;
     struct list output, kept;
     size_t pending, skip; /* octets to be written; of those, written of the first piece */
-    bool dirty, closed;
+    bool dirty, closed, gives_up, gave_up;
     mono_ms deadline;
     /* for the test's thread */
     _Atomic int frames, kept_count, ticks, eofs, ended, closed_events;
@@ -144,6 +145,12 @@ static inline void fake_frame(struct fake *f, struct buffer *buf, const uint8_t 
     case 'M':
         fake_send_large(f, get_u32(frame + HEAD));
         break;
+    case 'G':
+        fake_close(f);
+        f->gives_up = true;
+        f->deadline = f->amqp.now + 50;
+        fake_set_dirty(f);
+        break;
     default:
         ASSERT(!"a frame was torn");
     }
@@ -232,7 +239,8 @@ void amqp_conn_written(struct amqp_conn *c, size_t n)
 
 bool amqp_conn_is_finished(const struct amqp_conn *c)
 {
-    return fake_of(c)->closed && fake_of(c)->pending == 0;
+    const struct fake *f = fake_of(c);
+    return f->closed && (f->pending == 0 || f->gave_up);
 }
 
 bool amqp_conn_is_closed(const struct amqp_conn *c)
@@ -251,6 +259,7 @@ void amqp_conn_tick(struct amqp_conn *c, mono_ms now)
     ASSERT(now >= f->deadline && c->now == now);
     atomic_fetch_add(&f->ticks, 1);
     f->deadline = now + 10;
+    f->gave_up = f->gives_up;
 }
 
 static inline void fake_init(struct fake *f)

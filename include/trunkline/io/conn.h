@@ -8,7 +8,8 @@
  * timer wheel.
  *
  * States:  live -io_conn_close-> closing -written, or time is up-> shut -peer's end of stream, or time is up-> ended
- *          live -engine finished-> shut;  any -failure, io_conn_abort, workers_stop-> ended
+ *          live, closing -engine finished-> shut, or ended if the peer has not read all it was sent by then
+ *          any -failure, io_conn_abort, workers_stop-> ended
  *   closing: what the engine has to say is written, no input is taken to heart except by the engine (Close handshake)
  *   shut:    our stream has been ended; input is thrown away, so that no reset overtakes the last frames
  *
