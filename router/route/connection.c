@@ -466,6 +466,7 @@ static enum err start_engine(struct connection *c, const char *hostname)
         .channel_max = (uint16_t)(s->max_sessions - 1),
         .max_links = 65536,
         .session_window = s->session_window,
+        .overdraft = s->link_capacity,
         .idle_timeout_ms = s->idle_timeout_ms,
         .sasl = c->connector != NULL,
         .require_auth = s->require_auth,

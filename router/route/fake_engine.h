@@ -149,6 +149,8 @@ void amqp_delivery_settle(struct amqp_delivery *d)
 void amqp_link_grant(struct amqp_link *lk, uint32_t n)
 {
     lk->credit += n;
+    if (n)
+        lk->overdrawn = 0;
     say("%s: credit +%u; ", name_of(lk), n);
 }
 
@@ -280,6 +282,7 @@ void request_post(const struct origin *o, uint64_t connection_id, const char *ke
 static struct route_world world;
 static struct route_here fake_here;
 static struct connection conn;
+static char peer_container[] = "peer";
 static struct link *links[16];
 static int link_count;
 static uint32_t next_id;
@@ -306,6 +309,7 @@ static int setup(void **state)
     here = &fake_here;
     memset(&conn, 0, sizeof conn);
     conn.strip_in = conn.strip_out = true;
+    conn.container = peer_container;
     memset(unsettled_in, 0, sizeof unsettled_in);
     unsettled_out_count = held = next_id = 0;
     room = SIZE_MAX;
@@ -349,6 +353,7 @@ static struct link *new_link(const char *name, bool is_incoming, struct address 
     struct link *l = xcalloc(1, sizeof *l);
     l->conn = &conn;
     l->wanted = xstrdup(name);
+    l->name = l->wanted;
     l->is_incoming = is_incoming;
     l->amqp.is_sender = !is_incoming;
     l->address = a;
@@ -407,7 +412,10 @@ __attribute__((unused)) static void comes(struct link *l, const char *text, bool
                               .more = more,
                               .aborted = aborted};
     if (first) {
-        l->amqp.credit--;
+        if (l->amqp.credit)
+            l->amqp.credit--;
+        else
+            l->amqp.overdrawn++;
         if (!settled)
             unsettled_in[t.id % UNSETTLED_MAX] =
                 (struct amqp_delivery){.id = t.id, .link = &l->amqp, .started = (uint32_t)fake_now};

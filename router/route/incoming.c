@@ -10,6 +10,7 @@
 #include <trunkline/amqp/message.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
+#include <trunkline/base/log.h>
 
 /* A message head that does not come within so much is not one; a message to the router itself is not larger. */
 enum { HEAD_MAX = 64 * 1024, REQUEST_MAX = 4 * 1024 * 1024 };
@@ -57,7 +58,21 @@ static void assembly_drop(struct link *l)
 
 /* ---- credit ---- */
 
-/* n deliveries are no longer in hand. */
+/* Whose sender overdraws should know: beyond a bound it costs the link. */
+static void tell_overdraw(struct link *l)
+{
+    if (l->in.overdraw_told)
+        return;
+    l->in.overdraw_told = true;
+    LOG_PEER(
+        ROUTER_CORE, WARNING,
+        "[C%llu][L%llu] Link overdrawn: container_id=%s link=%s: its sender sends without credit; %u such deliveries "
+        "are taken until it gets credit, one more detaches the link (amqp:link:transfer-limit-exceeded)",
+        (unsigned long long)l->conn->id, (unsigned long long)l->identity, l->conn->container, l->name, l->capacity);
+}
+
+/* n deliveries are no longer in hand. Those that were overdrawn had no credit that could come back, as none has that a
+ * link sends before its first credit. */
 static void give_back(struct link *l, uint32_t n)
 {
     if (link_replenishes_at_once(l))
@@ -65,8 +80,10 @@ static void give_back(struct link *l, uint32_t n)
     n = n < l->in.in_hand ? n : l->in.in_hand;
     l->in.in_hand -= n;
     link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
-    if (!l->in.dry)
-        amqp_link_grant(&l->amqp, n);
+    uint32_t have = l->in.in_hand + l->amqp.credit;
+    uint32_t room = have < l->capacity ? l->capacity - have : 0;
+    if (l->in.credited && !l->in.dry && room)
+        amqp_link_grant(&l->amqp, n < room ? n : room);
     link_note_credit(l);
 }
 
@@ -544,6 +561,8 @@ static void begin(struct link *l, struct amqp_transfer *t)
     l->in.current_settled = take_mark(l, t) || t->settled;
     l->in.current_answered = false;
     l->in.current_streams = l->kind == LINK_DATA && l->priority == TRUNK_STREAMING;
+    if (l->amqp.overdrawn)
+        tell_overdraw(l);
     take_in_hand(l);
     stat_add(&l->stats.deliveries, 1);
     if (l->in.current_settled)

@@ -7,7 +7,8 @@
  *   the link ends half way through a message: that is aborted where it went
  *
  * Credit is end to end: a link may have `capacity` deliveries in hand, and gets one back when one has left (presettled)
- * or is settled. Thread: the link's worker.
+ * or is settled. A sender that sends beyond its credit is tolerated, up to `capacity` deliveries between two grants
+ * (the engine counts them); it gets no more until it has fewer than `capacity` in hand. Thread: the link's worker.
  */
 #ifndef TRUNKLINE_ROUTE_INCOMING_H
 #define TRUNKLINE_ROUTE_INCOMING_H

@@ -87,6 +87,97 @@ static void test_incoming_presettled_gives_credit_back_when_it_has_left(void **s
     assert_non_null(strstr(said, "settled; tx: credit +1; "));
 }
 
+/* Three more than it may send are in hand: their credit was never given. */
+static void test_incoming_overdrawn_gets_no_credit_back_until_below_capacity(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 20;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    for (int i = 0; i < 13; i++)
+        comes(tx, "x", false, true, false, false);
+    assert_int_equal(tx->in.in_hand, 13);
+    assert_true(tx->in.overdraw_told);
+    said[0] = 0;
+    for (int i = 0; i < 3; i++)
+        outgoing_disposition(rx, &unsettled_out[i], &state_accepted, true);
+    assert_said("tx: #0 accepted; tx: #1 accepted; tx: #2 accepted; ");
+    outgoing_disposition(rx, &unsettled_out[3], &state_accepted, true);
+    assert_said("tx: #3 accepted; tx: credit +1; ");
+    for (int i = 4; i < 13; i++)
+        outgoing_disposition(rx, &unsettled_out[i], &state_accepted, true);
+    assert_int_equal(tx->in.in_hand, 0);
+    assert_int_equal(tx->amqp.credit, tx->capacity);
+}
+
+static void test_incoming_presettled_overdrawn_gets_capacity_back_and_no_more(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    for (int i = 0; i < 15; i++)
+        comes(tx, "x", true, true, false, false);
+    assert_int_equal(tx->in.in_hand, 15);
+    rx->amqp.credit = 20;
+    outgoing_sendable(rx);
+    assert_int_equal(tx->in.in_hand, 0);
+    assert_int_equal(tx->amqp.credit, tx->capacity);
+}
+
+static void test_incoming_overdrawn_without_destination_is_released_then_gets_capacity(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    incoming_start(tx);
+    comes(tx, "x", false, true, false, false);
+    assert_said("tx: drain; tx: #0 released; ");
+    comes(tx, "x", false, true, false, false);
+    assert_said("tx: #1 released; ");
+    assert_int_equal(tx->amqp.credit, 0);
+    route_to(a, &rx, 1);
+    /* It is there before the sender has been told. */
+    rx->amqp.credit = 1;
+    comes(tx, "x", false, true, false, false);
+    said[0] = 0;
+    incoming_reachable(tx);
+    assert_said("tx: drain no more; tx: credit +9; ");
+    outgoing_disposition(rx, &unsettled_out[0], &state_accepted, true);
+    assert_said("tx: #2 accepted; tx: credit +1; ");
+    assert_int_equal(tx->amqp.credit, tx->capacity);
+}
+
+static void test_incoming_garbage_before_any_credit_earns_none(void **state)
+{
+    (void)state;
+    struct link *tx = new_link("tx", true, new_address("M0a", DISTRIBUTION_CLOSEST));
+    incoming_start(tx);
+    struct amqp_transfer t = {.payload = {.data = (const uint8_t *)"garbage", .len = 7}, .first = true};
+    unsettled_in[0] = (struct amqp_delivery){.id = 0, .link = &tx->amqp};
+    tx->amqp.overdrawn++;
+    incoming_transfer(tx, &t);
+    assert_said("tx: #0 rejected; ");
+    incoming_reachable(tx);
+    assert_said("tx: credit +10; ");
+}
+
+static void test_incoming_within_its_credit_is_not_told_to_overdraw(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    for (int i = 0; i < 10; i++)
+        comes(tx, "x", true, true, false, false);
+    assert_int_equal(tx->amqp.credit, 0);
+    assert_false(tx->in.overdraw_told);
+}
+
 static void test_incoming_multicast_best_outcome_wins_when_all_are_in(void **state)
 {
     (void)state;
@@ -192,6 +283,7 @@ static void test_incoming_garbage_is_rejected(void **state)
     struct amqp_transfer t = {
         .id = next_id++, .payload = {.data = (const uint8_t *)"garbage", .len = 7}, .first = true};
     unsettled_in[0] = (struct amqp_delivery){.id = 0, .link = &tx->amqp};
+    tx->amqp.credit--;
     incoming_transfer(tx, &t);
     assert_said("tx: #0 rejected; tx: credit +1; ");
 }
@@ -328,6 +420,11 @@ int main(void)
         TEST(test_incoming_destination_lost_releases_and_drains_then_tops_up),
         TEST(test_incoming_outcome_settles_and_gives_credit_back),
         TEST(test_incoming_presettled_gives_credit_back_when_it_has_left),
+        TEST(test_incoming_overdrawn_gets_no_credit_back_until_below_capacity),
+        TEST(test_incoming_presettled_overdrawn_gets_capacity_back_and_no_more),
+        TEST(test_incoming_overdrawn_without_destination_is_released_then_gets_capacity),
+        TEST(test_incoming_garbage_before_any_credit_earns_none),
+        TEST(test_incoming_within_its_credit_is_not_told_to_overdraw),
         TEST(test_incoming_multicast_best_outcome_wins_when_all_are_in),
         TEST(test_incoming_abort_half_way_aborts_where_it_went),
         TEST(test_incoming_link_gone_half_way_aborts_where_it_went),

@@ -70,8 +70,9 @@ struct incoming {
     enum incoming_way way;
     uint8_t discard_reason;   /* enum refusal, forward.h */
     const char *discard_text; /* static, of what is malformed; NULL: that of the reason */
-    bool dry;      /* its address had no destination: we asked to drain; credit comes with the next destination */
-    bool credited; /* has got its first credit */
+    bool dry;           /* its address had no destination: we asked to drain; credit comes with the next destination */
+    bool credited;      /* has got its first credit */
+    bool overdraw_told; /* in the log */
     bool current_settled, current_annotated;
     bool current_streams;  /* it is known to be large, or is wanted as it comes */
     size_t current_octets; /* of it have come */

@@ -214,6 +214,7 @@ static void test_message_log_of_links_that_forward_tells_both_ways(void **state)
     tx->name = tx->wanted;
     rx->amqp.credit = 3;
     route_to(a, &rx, 1);
+    incoming_start(tx);
     comes(tx, "one", true, true, false, false);
     assert_logged("[C7]: Received Message{} on link 'tx' (there -> here)\n"
                   "[C7]: Sent Message{} on link 'rx' (here -> there)\n");
@@ -240,6 +241,7 @@ static void test_message_log_of_a_slow_receiver_tells_when_all_is_out(void **sta
     rx->name = rx->wanted;
     tx->name = tx->wanted;
     route_to(a, &rx, 1);
+    incoming_start(tx);
     comes(tx, "one", true, true, false, false);
     assert_logged("[C7]: Received Message{} on link 'tx' (there -> here)\n");
     rx->amqp.credit = 1;
@@ -260,6 +262,7 @@ static void test_message_log_of_requests_tells_those_too_large(void **state)
     tx->name = tx->wanted;
     static char octets[400];
     memset(octets, 'x', sizeof octets - 1);
+    incoming_start(tx);
     comes(tx, "part", true, true, true, false);
     for (int sent = 0; sent <= 4 * 1024 * 1024; sent += (int)sizeof octets - 1)
         comes(tx, octets, true, false, true, false);

@@ -22,5 +22,12 @@ def test_uamqp_exchanges_messages(run):
     assert run("exchange", "closest/uamqp", 300) == {"sent": 300, "received": 300, "ordered": True}
 
 
+def test_uamqp_that_sends_before_there_is_a_receiver_sends_on_when_there_is(router, run):
+    """It does not wait for credit: what comes without is released, and the link lives."""
+    result = run("unawaited", "closest/uamqp-early", 300)
+    assert result == {"early": 0, "sent": 300, "received": 300, "ordered": True}
+    assert "Link overdrawn: " in router.log()
+
+
 def test_uamqp_large_message_arrives_whole(run):
     assert run("large", "closest/uamqp-large", 700_000) == {"sent": 1, "same": True}

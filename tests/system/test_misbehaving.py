@@ -4,6 +4,8 @@ and the router neither dies nor grows.
 One router serves the whole file, with a well-behaved pair of clients connected all the time: what one misbehaving
 client does to the router, the next test would see.
 """
+import json
+import re
 import select
 import socket
 import struct
@@ -15,7 +17,9 @@ from proton import UNDESCRIBED, Array, Data, symbol
 from support.deadline import kilobytes, seconds, wait_until
 from support.peers import ACCEPTED, Peers
 from support.router import Config, Router
-from support.wire import (AMQP_HEADER, ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, OPEN, REJECTED, SASL_HEADER,
+from support.tool import output
+from support.wire import (AMQP_HEADER, ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, OPEN, REJECTED, RELEASED,
+                          SASL_HEADER,
                           SASL_INIT, SASL_MECHANISMS, SASL_OUTCOME, SOURCE, TARGET, TRANSFER, UNLIMITED, Ended, Wire,
                           described, encode, error_of, frame, message, performative)
 
@@ -78,6 +82,11 @@ def first_error(wire, limit=10.0):
 def wire(shared):
     with Wire(shared) as wire:
         yield wire
+
+
+def connection_count(router):
+    """How many there are, that of the tool that asks among them."""
+    return json.loads(output("qdmanage", "-b", router.address, "query", "--type=router", "connectionCount"))[0]["connectionCount"]
 
 
 def listener(router, name):
@@ -401,16 +410,43 @@ def test_transfer_on_a_link_that_we_receive_on_is_an_error(wire):
     assert error_of(wire.expect_any((DETACH, END, CLOSE))), wire.story()
 
 
-def test_transfer_beyond_the_credit_detaches_the_link_alone(wire):
-    """AMQP 1.0 part 2.8.18, Link Error: transfer-limit-exceeded."""
+def test_transfer_beyond_the_credit_is_tolerated(shared, wire):
+    """Some libraries send before they have credit: they are answered as others are, and told of in the log."""
+    with Wire(shared) as consumer:
+        wire.open_session()
+        wire.attach("impatient", 0, True, "closest/overdrawn")  # nobody consumes: no credit is granted
+        for number in range(5):
+            wire.transfer(0, number, message())
+        released = set()
+        while len(released) < 5:
+            fields = wire.expect(DISPOSITION).fields
+            assert int(fields["state"].descriptor) == RELEASED
+            last = fields.get("last")
+            released |= set(range(fields["first"], (fields["first"] if last is None else last) + 1))
+        assert released == set(range(5))
+        shared.wait_log(r"ROUTER_CORE \(warning\) \[C\d+\]\[L\d+\] Link overdrawn: container_id=wire link=impatient:")
+        consumer.open_session()
+        consumer.attach("in", 0, False, "closest/overdrawn")
+        consumer.credit(0, 300)
+        told = wire.expect(FLOW, lambda got: got.fields.get("link_credit")).fields
+        assert (told["delivery_count"], told["link_credit"]) == (5, 250)  # linkCapacity, from what has been sent on
+        for number in range(5, 10):
+            wire.transfer(0, number, message())
+            assert b"hello" in consumer.expect(TRANSFER).payload
+    assert len(re.findall(r"Link overdrawn: .*link=impatient:", shared.log())) == 1
+
+
+def test_transfer_far_beyond_the_credit_detaches_the_link_alone(wire):
+    """AMQP 1.0 part 2.8.18, Link Error: transfer-limit-exceeded; linkCapacity deliveries are tolerated."""
     wire.open_session()
     wire.attach("with", 0, True, "closest/none-here")  # nobody consumes: no credit is granted
     wire.attach("beside", 1, True, None)
-    wire.transfer(0, 0, message())
+    for number in range(251):
+        wire.transfer(0, number, message(), settled=True)
     assert wire.expect_error(DETACH) == "amqp:link:transfer-limit-exceeded"
     wire.wait_credit(1)
-    wire.transfer(1, 1, message(to="closest/none-here"))
-    assert wire.expect(DISPOSITION).fields["first"] == 1
+    wire.transfer(1, 251, message(to="closest/none-here"))
+    assert wire.expect(DISPOSITION).fields["first"] == 251
 
 
 def test_transfers_far_beyond_the_credit_take_no_memory(shared, wire):
@@ -577,6 +613,30 @@ def test_client_that_asks_and_never_reads_takes_no_memory(shared, pair):
         sent = flood(wire, frame(performative(FLOW, next_incoming_id=0, incoming_window=UNLIMITED, next_outgoing_id=0,
                                               outgoing_window=UNLIMITED, echo=True)) * 1000)
         assert shared.rss_kb() < before + kilobytes(32768), "%d octets of echo requests taken" % sent
+        exchange(pair)
+
+
+def test_client_that_asks_and_never_reads_is_gone_in_time(shared, pair):
+    """It is closed for it, and its socket does not wait for the client to look."""
+    files, connections = shared.open_files(), connection_count(shared)
+    with Wire(shared, receive_buffer=4096) as wire:
+        wire.open(container_id="deaf")
+        wire.begin()
+        wire.attach("in", 0, False, "closest/deaf")
+        asks = frame(performative(FLOW, next_incoming_id=0, incoming_window=UNLIMITED, next_outgoing_id=0, handle=0,
+                                  outgoing_window=UNLIMITED, delivery_count=0, link_credit=1, echo=True)) * 1000
+        refused = re.compile(r"failed: amqp:resource-limit-exceeded too many answers wait to be read")
+        seen = len(refused.findall(shared.log()))
+
+        def thrown_out():
+            flood(wire, asks, limit=1 << 20, duration=1)
+            return len(refused.findall(shared.log())) > seen
+        wait_until(thrown_out, 30, "the router to have enough of it")
+        start, cpu = time.monotonic(), shared.cpu_seconds()
+        wait_until(lambda: shared.open_files() <= files, 7, "the socket to close")
+        wait_until(lambda: connection_count(shared) <= connections, 3, "the connection to go")
+        assert time.monotonic() - start > 1  # it was given time to read
+        assert shared.cpu_seconds() - cpu < seconds(2)
         exchange(pair)
 
 

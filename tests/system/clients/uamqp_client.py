@@ -13,15 +13,15 @@ import uamqp
 from uamqp import authentication, constants
 
 
-def send(url, auth, bodies):
-    client = uamqp.SendClient(url, auth=auth())
+def send(client, bodies, last=True):
+    """How many of them were accepted."""
     client.queue_message(*[uamqp.Message(body) for body in bodies])
-    states = client.send_all_messages()
+    states = client.send_all_messages(close_on_done=last)
     return sum(state == constants.MessageState.SendComplete for state in states)
 
 
 def attached(receiver):
-    """Wait until the receiver is there: the library sends without credit, if there is none."""
+    """Wait until the receiver is there."""
     receiver.open()
     while not receiver.client_ready():
         pass
@@ -30,6 +30,17 @@ def attached(receiver):
 
 def exchange(url, auth, count):
     """Send COUNT messages to ourselves; the receiver has a connection and a thread of its own."""
+    return receive_all(url, auth, count, uamqp.SendClient(url, auth=auth()))
+
+
+def unawaited(url, auth, count):
+    """Send while there is no receiver, without credit as the library does it; the same link sends on once there is."""
+    sender = uamqp.SendClient(url, auth=auth())
+    early = send(sender, [b"early"] * 20, last=False)
+    return {"early": early, **receive_all(url, auth, count, sender)}
+
+
+def receive_all(url, auth, count, sender):
     received = []
     receiver = attached(uamqp.ReceiveClient(url, auth=auth(), timeout=30000, prefetch=100))
 
@@ -42,7 +53,7 @@ def exchange(url, auth, count):
 
     thread = threading.Thread(target=receive, daemon=True)
     thread.start()
-    sent = send(url, auth, [b"%d" % number for number in range(count)])
+    sent = send(sender, [b"%d" % number for number in range(count)])
     thread.join(50)
     return {"sent": sent, "received": len(received), "ordered": received == sorted(received)}
 
@@ -60,7 +71,7 @@ def large(url, auth, count):
     thread = threading.Thread(target=receive, daemon=True)
     thread.start()
     body = b"abcdefg" * (count // 7)
-    sent = send(url, auth, [body])
+    sent = send(uamqp.SendClient(url, auth=auth()), [body])
     thread.join(50)
     return {"sent": sent, "same": got == [body]}
 
@@ -73,7 +84,7 @@ def main():
         return authentication.SASLAnonymous(host, port=int(port), verify=certificate)
 
     url = "amqps://%s:%s/%s" % (host, port, address)
-    print(json.dumps({"exchange": exchange, "large": large}[scenario](url, auth, count)), flush=True)
+    print(json.dumps({"exchange": exchange, "unawaited": unawaited, "large": large}[scenario](url, auth, count)), flush=True)
 
 
 if __name__ == "__main__":
