@@ -2,13 +2,15 @@
 import json
 import re
 import socket
+import time
 
 import pytest
 
-from support.deadline import wait_until
+from support.deadline import seconds, wait_until
 from support.peers import Peers
 from support.router import Config
 from support.tool import failure, output
+from support.wire import CLOSE, Wire
 
 
 @pytest.fixture
@@ -48,6 +50,25 @@ def test_management_deleted_connection_is_closed(router, peers):
     assert (answer["adminStatus"], answer["operStatus"]) == ("deleted", "closing")
     peer.wait_closed()
     assert peer.error.name == "amqp:connection:forced"
+
+
+@pytest.mark.parametrize("answers, limit", [(True, 1), (False, 3)], ids=["answered", "not-answered"])
+def test_management_deleted_connection_is_gone_soon(router, answers, limit):
+    files = router.open_files()
+    with Wire(router) as wire:
+        wire.open()
+        identity = connection_of(router, "wire")["identity"]
+        manage(router, "update", "--type=connection", "--identity=" + identity, "adminStatus=deleted")
+        assert wire.expect_error(CLOSE) == "amqp:connection:forced"
+        start = time.monotonic()
+        if answers:
+            wire.send(CLOSE)
+        wire.expect_end()
+        if answers:
+            wire.drop()
+        wait_until(lambda: router.open_files() <= files, 10, "the socket to close")
+        assert time.monotonic() - start < seconds(limit)
+    assert not [c for c in manage(router, "query", "--type=connection") if c["identity"] == identity]
 
 
 def test_management_traces_one_connection_or_all(router, peers):

@@ -76,7 +76,9 @@ class Peers:
     def close(self):
         for peer in self.connections:
             peer.handler.closing = True
-            if peer.is_open():
+            # Also one that the peer has closed: proton does not answer amqp:connection:forced by itself, and then
+            # neither reads any more nor ends its transport.
+            if not peer.handler.disconnected and peer.connection.state & Endpoint.LOCAL_ACTIVE:
                 peer.connection.close()
         self.wait(lambda: not any(peer.is_open() for peer in self.connections), 10, "all connections to close")
         for peer in self.connections:
