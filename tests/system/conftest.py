@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 
+from support.mesh import Mesh
 from support.programs import Program
 from support.router import Config, Router
 
@@ -31,6 +32,22 @@ def start_router(tmp_path, request):
             failures.append(str(e))
     if failures:
         pytest.fail("\n".join(failures), pytrace=False)
+
+
+@pytest.fixture
+def start_mesh(start_router):
+    """start_mesh("AB BC", **Mesh's arguments): a Mesh whose routers are checked and ended after the test."""
+    meshes = []
+
+    def start(links, converge=True, **arguments):
+        meshes.append(Mesh(start_router, links, **arguments))
+        if converge:
+            meshes[-1].wait_converged()
+        return meshes[-1]
+
+    yield start
+    for mesh in meshes:
+        mesh.close()
 
 
 @pytest.fixture

@@ -124,12 +124,17 @@ class Router:
 
     def wait_ready(self, limit=15.0):
         """Wait until the listeners listen, and learn their ports."""
-        wanted = self.config.listeners if isinstance(self.config, Config) else []
+        wanted, fixed = [], {}  # the name is logged only where the port is the system's choice
+        if isinstance(self.config, Config):
+            wanted = self.config.listeners
+            fixed = {attributes["port"]: attributes["name"] for kind, attributes in self.config.sections
+                     if kind == "listener" and attributes.get("name") in wanted}
 
         def listening():
             self.assert_running()
             found = list(LISTENING.finditer(self.log()))
-            self.ports = {match["name"] or str(at): int(match["port"]) for at, match in enumerate(found)}
+            self.ports = {match["name"] or fixed.get(int(match["port"]), str(at)): int(match["port"])
+                          for at, match in enumerate(found)}
             return all(name in self.ports for name in wanted) if wanted else bool(found)
 
         wait_until(listening, limit, lambda: "%s to listen on %s; its log:\n%s" % (self.name, wanted, self.tail()))
