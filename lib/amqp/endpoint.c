@@ -87,8 +87,10 @@ static void accept_user(struct amqp_endpoint *ep, pn_transport_t *t, const char 
 /* RFC 4616 section 2: [authorization identity] NUL identity NUL password. */
 static bool check_plain(struct amqp_endpoint *ep, pn_transport_t *t, const pn_bytes_t *init)
 {
+    if (init->size == 0)
+        return false; /* also when the field is absent, and start NULL */
     const char *end = init->start + init->size;
-    const char *user = init->size ? memchr(init->start, 0, init->size) : NULL;
+    const char *user = memchr(init->start, 0, init->size);
     const char *password = user ? memchr(user + 1, 0, (size_t)(end - user - 1)) : NULL;
     if (password == NULL || password == user + 1)
         return false;

@@ -69,6 +69,7 @@ static void test_link_detach_amid_a_delivery_tells_it_lost(void **state)
 #define AMQP_HEADER "AMQP\0\1\0\0"
 #define OPEN_OF_TYPE(type) "\0\0\0\x11\2" type "\0\0\0\x53\x10\xc0\4\1\xa1\1x"
 #define PLAIN_WRONG "\0\0\0\x1b\2\1\0\0\0\x53\x41\xc0\x0e\2\xa3\5PLAIN\xa0\4\0u\0w"
+#define PLAIN_EMPTY "\0\0\0\x16\2\1\0\0\0\x53\x41\xc0\x09\2\xa3\5PLAIN\x40"
 #define ANONYMOUS                                                                                                      \
     "\0\0\0\x1a\2\1\0\0\0\x53\x41\xc0\x0d\2\xa3\x09"                                                                   \
     "ANONYMOUS\x40"
@@ -112,6 +113,13 @@ static void test_conn_open_before_authentication_is_never_told(void **state)
     NOT_OPENED(false, AMQP_HEADER OPEN_OF_TYPE("\0"));
 }
 
+/* The initial response is absent: there is nothing to point into. */
+static void test_conn_sasl_plain_without_a_response_is_refused(void **state)
+{
+    (void)state;
+    NOT_OPENED(false, SASL_HEADER PLAIN_EMPTY);
+}
+
 static void test_conn_sasl_frames_behind_the_sasl_layer_are_refused(void **state)
 {
     (void)state;
@@ -126,6 +134,7 @@ int main(void)
         cmocka_unit_test(test_link_settle_many_ranges_out_of_order_in_one_turn_says_each),
         cmocka_unit_test(test_link_detach_amid_a_delivery_tells_it_lost),
         cmocka_unit_test(test_conn_open_before_authentication_is_never_told),
+        cmocka_unit_test(test_conn_sasl_plain_without_a_response_is_refused),
         cmocka_unit_test(test_conn_sasl_frames_behind_the_sasl_layer_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
