@@ -26,7 +26,7 @@ static struct slice raw_target(const struct amqp_link *lk)
 void amqp_link_peer_source(const struct amqp_link *lk, struct amqp_terminus_view *out)
 {
     struct slice address;
-    enum err checked_at_attach = amqp_terminus_view_of(raw_source(lk), out, &address);
+    enum err checked_at_attach = amqp_terminus_view_of(raw_source(lk), true, out, &address);
     ASSERT(checked_at_attach == OK);
     out->address = lk->priv->source_address;
 }
@@ -34,7 +34,7 @@ void amqp_link_peer_source(const struct amqp_link *lk, struct amqp_terminus_view
 void amqp_link_peer_target(const struct amqp_link *lk, struct amqp_terminus_view *out)
 {
     struct slice address;
-    enum err checked_at_attach = amqp_terminus_view_of(raw_target(lk), out, &address);
+    enum err checked_at_attach = amqp_terminus_view_of(raw_target(lk), false, out, &address);
     ASSERT(checked_at_attach == OK);
     out->address = lk->priv->target_address;
 }
@@ -320,8 +320,8 @@ void amqp_link_frame_attach(struct amqp_session *s, struct amqp_reader body)
     struct attach_strings t;
     struct amqp_terminus_view view;
     if (amqp_read_attach(&body, &f) != OK || f.snd_settle_mode > 2 || f.rcv_settle_mode > 1 ||
-        amqp_terminus_view_of(f.source, &view, &t.source_address) != OK ||
-        amqp_terminus_view_of(f.target, &view, &t.target_address) != OK) {
+        amqp_terminus_view_of(f.source, true, &view, &t.source_address) != OK ||
+        amqp_terminus_view_of(f.target, false, &view, &t.target_address) != OK) {
         amqp_conn_fail(c, "amqp:decode-error", "malformed attach");
         return;
     }

@@ -299,6 +299,8 @@ static void test_link_malformed_attach_closes(void **state)
         BYTES(0, 0x53, 0x77, 0x45),                      /* no terminus */
         BYTES(0, 0x53, 0x28, 0xc0, 4, 2, 0x40, 0x52, 9), /* no such durability */
         BYTES(0x45),                                     /* not described */
+        BYTES(0, 0x53, 0x29, 0x45),                      /* a target as the source */
+        BYTES(0, 0x53, 0x30, 0xc0, 3, 1, 0xa1, 0),       /* a coordinator as the source */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct raw *r = raw_new(test_conf(true), 16384, 100);

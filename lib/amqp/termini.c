@@ -78,7 +78,8 @@ static enum err view_coordinator(struct amqp_reader *r, struct amqp_terminus_vie
     return e;
 }
 
-enum err amqp_terminus_view_of(struct slice encoded, struct amqp_terminus_view *out, struct slice *address)
+enum err amqp_terminus_view_of(struct slice encoded, bool is_source, struct amqp_terminus_view *out,
+                               struct slice *address)
 {
     *out = (struct amqp_terminus_view){.expiry = AMQP_EXPIRE_SESSION_END};
     *address = (struct slice){0};
@@ -89,20 +90,26 @@ enum err amqp_terminus_view_of(struct slice encoded, struct amqp_terminus_view *
     enum err e = amqp_read_descriptor(&r, &descriptor);
     if (e != OK)
         return e;
-    switch (descriptor) {
-    case AMQP_DESC_SOURCE:
-        return view_source(&r, out, address);
-    case AMQP_DESC_TARGET:
-        return view_target(&r, out, address);
-    case AMQP_DESC_COORDINATOR:
+    if (is_source)
+        return descriptor == AMQP_DESC_SOURCE ? view_source(&r, out, address) : ERR_INVALID;
+    if (descriptor == AMQP_DESC_COORDINATOR)
         return view_coordinator(&r, out);
-    default:
-        return ERR_INVALID;
-    }
+    return descriptor == AMQP_DESC_TARGET ? view_target(&r, out, address) : ERR_INVALID;
+}
+
+static bool is_coordinator(struct slice encoded)
+{
+    struct amqp_reader r = amqp_slice_reader(encoded);
+    uint64_t descriptor;
+    return encoded.len && amqp_read_descriptor(&r, &descriptor) == OK && descriptor == AMQP_DESC_COORDINATOR;
 }
 
 void *amqp_terminus_readdress(struct slice encoded, bool is_source, const char *address, struct slice *out)
 {
+    if (is_coordinator(encoded)) {
+        *out = encoded;
+        return NULL;
+    }
     size_t n = strlen(address), room = encoded.len + 2 * n + 64;
     uint8_t *memory = xmalloc(room);
     struct amqp_writer value = amqp_writer(memory, n + 5);

@@ -8,12 +8,14 @@
 #include <trunkline/amqp/terminus.h>
 
 /* What an encoded terminus (empty: null) says; its address, which is not terminated, apart, and empty when it is no
- * text. Errors: ERR_INVALID, ERR_TRUNCATED: it is no source, target or coordinator, or has a field that may not be. */
-enum err amqp_terminus_view_of(struct slice encoded, struct amqp_terminus_view *out, struct slice *address);
+ * text. Errors: ERR_INVALID, ERR_TRUNCATED: it is no source (as a target: no target or coordinator), or has a field
+ * that may not be. */
+enum err amqp_terminus_view_of(struct slice encoded, bool is_source, struct amqp_terminus_view *out,
+                               struct slice *address);
 
 /* A terminus with another address, all else as it was (empty: a bare one).
  *   Ownership: the result is memory that the caller frees; *out lies inside. The terminus has passed
- * amqp_terminus_view_of(). */
+ * amqp_terminus_view_of(). A coordinator has no address: the result is NULL, and *out what came. */
 void *amqp_terminus_readdress(struct slice encoded, bool is_source, const char *address, struct slice *out);
 
 /* Write one as a router makes it: not durable, expiring with its link. */
