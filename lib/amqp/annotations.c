@@ -8,6 +8,9 @@
 #define PREFIX "x-opt-qd."
 #define PREFIX_LENGTH (sizeof PREFIX - 1)
 
+/* A value of the section lies in a map, and that in a described value: it is to be readable there (AMQP_DEPTH_MAX). */
+enum { DEPTH = 2 };
+
 static const char MALFORMED[] = "message annotations are malformed";
 
 /* ---- keys ---- */
@@ -112,7 +115,7 @@ static enum err read_unusual_key(struct amqp_reader *r, enum amqp_annotation *wh
     struct slice text;
     *what = AMQP_ANNOTATION_OTHER;
     if (amqp_read_text(r, &text) != OK)
-        return amqp_check(r);
+        return amqp_check_inside(r, DEPTH);
     *what = amqp_annotation_of(text);
     return OK;
 }
@@ -134,7 +137,7 @@ static inline enum err pass_user_value(struct amqp_reader *r)
     struct slice text;
     if (amqp_peek(r) == AMQP_CODE_STR8)
         return amqp_read_string(r, &text);
-    return amqp_check(r);
+    return amqp_check_inside(r, DEPTH);
 }
 
 /* The user's entries, up to the first that is a router's. Result: *what is its meaning and r stands at its value;

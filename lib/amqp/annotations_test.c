@@ -733,6 +733,24 @@ static struct slice of_values(unsigned count, const char *values)
     return of_hex(hex);
 }
 
+/* What is taken can be taken by the next router, too, which sees the value inside of the section. */
+static void test_annotations_that_nest_too_deep_in_their_section_are_refused(void **state)
+{
+    (void)state;
+    for (unsigned depth = AMQP_DEPTH_MAX - 4; depth <= AMQP_DEPTH_MAX; depth++) {
+        char values[16 + 4 * AMQP_DEPTH_MAX + 1] = "a30161";
+        for (unsigned i = 0; i < depth; i++)
+            strcat(values, "0040");
+        strcat(values, "40");
+        struct slice section = of_values(2, values);
+        if (depth + 2 > AMQP_DEPTH_MAX)
+            assert_refused(section, "message annotations are malformed");
+        else
+            read_well(section);
+        drop(section);
+    }
+}
+
 static void test_annotations_whose_entries_are_malformed_are_refused(void **state)
 {
     (void)state;
@@ -862,6 +880,7 @@ int main(void)
         cmocka_unit_test(test_annotations_cut_anywhere_are_refused),
         cmocka_unit_test(test_annotations_that_are_no_map_are_refused),
         cmocka_unit_test(test_annotations_whose_entries_are_malformed_are_refused),
+        cmocka_unit_test(test_annotations_that_nest_too_deep_in_their_section_are_refused),
         cmocka_unit_test(test_annotations_changed_at_random_are_refused_or_passed_on_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

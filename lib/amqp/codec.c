@@ -403,13 +403,18 @@ static enum err check_value(struct amqp_reader *r, unsigned depth)
     return e == OK ? check_value(r, depth + 1) : e;
 }
 
-enum err amqp_check(struct amqp_reader *r)
+enum err amqp_check_inside(struct amqp_reader *r, unsigned depth)
 {
     struct amqp_reader copy = *r;
-    enum err e = check_value(&copy, 0);
+    enum err e = check_value(&copy, depth);
     if (e == OK)
         *r = copy;
     return e;
+}
+
+enum err amqp_check(struct amqp_reader *r)
+{
+    return amqp_check_inside(r, 0);
 }
 
 enum err amqp_enter_array(struct amqp_reader *r, struct amqp_array *a)

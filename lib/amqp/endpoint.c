@@ -407,6 +407,13 @@ static bool begins_tls(const uint8_t *octets, size_t n)
     return (n >= 2 && octets[0] == 0x16 && octets[1] == 3) || (n >= 5 && memcmp(octets, "AMQP\2", 5) == 0);
 }
 
+/* Of what is no header Proton quotes all that it has been given, in a Close that may be larger than a frame may be
+ * before sizes have been agreed on (AMQP 1.0 part 2.3.1, Frame Layout: 512 octets). */
+static bool is_header(const uint8_t *octets, size_t n)
+{
+    return n == AMQP_FRAME_HEAD && memcmp(octets, "AMQP", 4) == 0;
+}
+
 /* Proton goes by the performative alone: to an Open inside the SASL layer, or to an outcome that a client sends, it
  * would answer as if the peer had authenticated. So each layer and side gets the frames that are its own (AMQP 1.0
  * part 5.3.1, SASL Frames). */
@@ -443,6 +450,10 @@ void endpoint_input(struct amqp_endpoint *ep, const uint8_t *octets, size_t n)
     uint8_t protocol = n > 4 ? octets[4] : 0;
     if (ep->phase == EXPECT_HEADER && begins_tls(octets, n)) {
         endpoint_fail(ep, "amqp:connection:framing-error", "TLS was begun where it is not spoken");
+        return;
+    }
+    if (ep->phase == EXPECT_HEADER && !is_header(octets, n)) {
+        endpoint_fail(ep, "amqp:connection:framing-error", "what came is not AMQP: no protocol header");
         return;
     }
     while (n) {

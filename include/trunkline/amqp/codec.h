@@ -446,6 +446,8 @@ enum err amqp_skip(struct amqp_reader *r);
  * it, sizes and counts are exact. What is passed on to another peer must be, or one client could break the connection
  * of another. Errors: ERR_INVALID also when values lie deeper in each other than AMQP_DEPTH_MAX. */
 enum err amqp_check(struct amqp_reader *r);
+/* The same for a value that lies so deep in another, for one that takes them one by one. */
+enum err amqp_check_inside(struct amqp_reader *r, unsigned depth);
 
 /* amqp_check() whose octets come out. */
 static inline enum err amqp_read_raw(struct amqp_reader *r, struct slice *v)
