@@ -484,9 +484,11 @@ enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const st
                   (a->target_capability ? strlen(a->target_capability) : 0);
     uint8_t *memory = xmalloc(room);
     struct amqp_writer w = amqp_writer(memory, room);
-    amqp_terminus_write(&w, true, a->source, a->dynamic && !a->is_sender, a->source_capability);
+    if (!a->no_source)
+        amqp_terminus_write(&w, true, a->source, a->dynamic && !a->is_sender, a->source_capability);
     size_t source_len = w.len;
-    amqp_terminus_write(&w, false, a->target, a->dynamic && a->is_sender, a->target_capability);
+    if (!a->no_target)
+        amqp_terminus_write(&w, false, a->target, a->dynamic && a->is_sender, a->target_capability);
     ASSERT(amqp_writer_fits(&w));
     link_init(lk, s, a->is_sender, priv_new(&t), LINK_OURS);
     bool fits = emit_attach(lk, (struct slice){NULL, memory, source_len},

@@ -447,6 +447,29 @@ static void test_link_ours_is_attached_and_refused(void **state)
     raw_free(r);
 }
 
+static void test_link_ours_may_have_null_termini(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        struct raw *r = raw_new(test_conf(true), 16384, 100);
+        struct amqp_session *s;
+        assert_int_equal(amqp_session_begin(&r->o->c, &s), OK);
+        struct amqp_attach a = {.name = "ours",
+                                .is_sender = which == 0,
+                                .target = which == 0 ? "there" : NULL,
+                                .no_source = which == 0,
+                                .no_target = which == 1,
+                                .dynamic = which == 1,
+                                .snd_settle_mode = 2};
+        assert_int_equal(amqp_link_attach(s, &link_new(r->o)->link, &a), OK);
+        raw_expect(r, AMQP_DESC_BEGIN);
+        struct amqp_attach_fields f = read_attach(r);
+        assert_int_equal(f.has.source, which == 1);
+        assert_int_equal(f.has.target, which == 0);
+        raw_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -466,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_link_drain_gives_credit_back),
         cmocka_unit_test(test_link_credit_given_back_after_stop_drain_is_told),
         cmocka_unit_test(test_link_ours_is_attached_and_refused),
+        cmocka_unit_test(test_link_ours_may_have_null_termini),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

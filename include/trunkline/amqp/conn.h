@@ -293,6 +293,7 @@ struct amqp_attach {
     const char *name;
     bool is_sender;
     const char *source, *target;                       /* addresses or NULL */
+    bool no_source, no_target;                         /* that terminus is null */
     bool dynamic;                                      /* the remote terminus is to be made by the peer */
     const char *source_capability, *target_capability; /* one bare symbol each, or NULL */
     uint8_t snd_settle_mode;
