@@ -154,19 +154,31 @@ const char *address_name_of_key(const char *key, size_t len, size_t *text_len)
     return key + before;
 }
 
-enum err address_name_generate_temp(char out[ADDRESS_TEMP_LEN + 1])
+/* `before`, 15 unguessable characters and a terminating zero. */
+static enum err generate(const char *before, char *out)
 {
     /* 64 characters: six random bits make one, without bias. */
     static const char alphabet[64] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_";
-    enum { RANDOM = ADDRESS_TEMP_LEN - 5 };
+    enum { RANDOM = 15 };
     uint8_t bits[RANDOM];
     if (getrandom(bits, sizeof bits, 0) != (ssize_t)sizeof bits)
         return ERR_SYSTEM;
-    memcpy(out, "temp.", 5);
+    size_t n = strlen(before);
+    memcpy(out, before, n);
     for (int i = 0; i < RANDOM; i++)
-        out[5 + i] = alphabet[bits[i] & 63];
-    out[ADDRESS_TEMP_LEN] = '\0';
+        out[n++] = alphabet[bits[i] & 63];
+    out[n] = '\0';
     return OK;
+}
+
+enum err address_name_generate_temp(char out[ADDRESS_TEMP_LEN + 1])
+{
+    return generate("temp.", out);
+}
+
+enum err address_name_generate_link(char out[LINK_NAME_LEN + 1])
+{
+    return generate("qdlink.", out);
 }
 
 size_t address_name_of_temp(const struct router_identity *me, const char *temp, char *out, size_t size)

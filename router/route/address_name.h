@@ -41,6 +41,7 @@ enum {
     PHASE_FALLBACK = 'F',
     ADDRESS_KEY_EXTRA = 2, /* a key is at most this much longer than its text */
     ADDRESS_TEMP_LEN = 20, /* "temp." and 15 characters */
+    LINK_NAME_LEN = 22,    /* "qdlink." and 15 characters */
 };
 
 /* Write the key of the address `text` to out, without a terminating zero.
@@ -73,6 +74,9 @@ const char *address_name_of_key(const char *key, size_t len, size_t *text_len);
  *   Errors: ERR_SYSTEM, no random numbers from the system.
  */
 enum err address_name_generate_temp(char out[ADDRESS_TEMP_LEN + 1]);
+
+/* The same for the name of a link that this router attaches: "qdlink.<15 ...>", as people know such links. */
+enum err address_name_generate_link(char out[LINK_NAME_LEN + 1]);
 
 /* Write the address that a receiver's dynamic source gets here, and a terminating zero: `amqp:/_topo/0/<me>/<temp>`, of
  * an edge router `amqp:/_edge/<me>/<temp>`. Result: its length; 0: it is longer than size - 1. */

@@ -4,6 +4,7 @@
 #include <router/route/incoming.h>
 #include <router/route/message_log.h>
 #include <router/route/outgoing.h>
+#include <router/route/own_link.h>
 #include <router/route/registry.h>
 #include <router/route/stream.h>
 #include <router/route/trunk.h>
@@ -129,6 +130,7 @@ void connection_drop_link(struct link *l)
 {
     link_slots_remove(here->slots, l);
     connection_unref(l->conn);
+    free(l->name);
     free(l->wanted);
     free(l);
 }
@@ -163,6 +165,10 @@ static void on_attached(struct amqp_link *a)
 {
     struct link *l = link_of(a);
     struct amqp_terminus_view local;
+    if (l->own) {
+        own_link_answered(l);
+        return;
+    }
     if (l->is_ours) {
         trunk_link_attached(l);
         return;
@@ -225,12 +231,16 @@ static void link_answer(struct link *l)
     if (l->refusal != ATTACH_OK) {
         struct amqp_error error = {.condition = attach_refusals[l->refusal].condition,
                                    .description = attach_refusals[l->refusal].description};
-        amqp_link_refuse(&l->amqp, error.condition ? &error : NULL);
+        if (l->own)
+            own_link_refuse(l, error.condition ? &error : NULL);
+        else
+            amqp_link_refuse(&l->amqp, error.condition ? &error : NULL);
         return;
     }
     if (log_enabled(LOG_ROUTER_CORE, LOG_LEVEL_INFO))
         log_attached(l);
-    amqp_link_accept(&l->amqp, l->dynamic_address, 0);
+    if (!l->own)
+        amqp_link_accept(&l->amqp, l->dynamic_address, 0);
     if (l->is_incoming)
         incoming_start(l);
 }
@@ -253,7 +263,9 @@ static void link_on_letter(struct letter *letter)
 
 static void on_detached(struct amqp_link *a, bool closed, const struct amqp_error *error)
 {
-    (void)error;
+    struct link *l = link_of(a);
+    if (l->own)
+        own_link_detached(l, error);
     amqp_link_detach(a, closed, NULL);
 }
 
@@ -279,6 +291,8 @@ static void on_gone(struct amqp_link *a)
     struct link *l = link_of(a);
     l->gone = true;
     message_log_forget(l);
+    if (l->own)
+        own_link_gone(l);
     if (l->answered && l->refusal == ATTACH_OK && log_enabled(LOG_ROUTER_CORE, LOG_LEVEL_INFO))
         log_gone(l, !(a->flags & AMQP_LINK_DETACHED_REMOTE));
     if (l->is_incoming)
@@ -291,6 +305,7 @@ static void on_gone(struct amqp_link *a)
 static void on_session_gone(struct amqp_conn *a, struct amqp_session *s)
 {
     stream_session_gone(connection_of(a), s);
+    own_link_session_gone(connection_of(a), s);
 }
 
 static void on_sendable(struct amqp_link *a)
@@ -305,7 +320,15 @@ static void on_drained(struct amqp_link *a)
 
 static void on_transfer(struct amqp_link *a, struct amqp_transfer *t)
 {
-    incoming_transfer(link_of(a), t);
+    struct link *l = link_of(a);
+    if (l->own && !l->answered) {
+        /* Control has not said yet what it is for, so it has had no credit. */
+        struct amqp_error error = {.condition = "amqp:link:transfer-limit-exceeded",
+                                   .description = "a message came before the first credit"};
+        own_link_refuse(l, &error);
+        return;
+    }
+    incoming_transfer(l, t);
 }
 
 static void on_disposition(struct amqp_delivery *d, const struct amqp_state *state, bool settled)

@@ -20,6 +20,7 @@ struct worker;
 struct connector;
 struct link;
 struct streams;
+struct amqp_session;
 
 enum connection_role { ROLE_NORMAL, ROLE_INTER_ROUTER, ROLE_ROUTE_CONTAINER, ROLE_EDGE };
 const char *connection_role_name(enum connection_role r);
@@ -47,6 +48,14 @@ struct connection_settings *connection_settings_new(void);
 void connection_settings_ref(struct connection_settings *s);
 void connection_settings_unref(struct connection_settings *s);
 
+/* Sessions that the router begins for links of its own (own_link.h), by what they carry. */
+enum own_session {
+    OWN_SESSION_MESSAGES,
+    OWN_SESSION_SERVICES, /* of an edge router: what it asks the interior for */
+    OWN_SESSION_LINK_ROUTES,
+    OWN_SESSION_COUNT
+};
+
 enum connection_to_control { CONNECTION_OPENED = 1, CONNECTION_GONE = 2 };
 enum connection_to_worker { CONNECTION_CLOSE = 1, CONNECTION_TRACE = 2, CONNECTION_DROP = 4 };
 
@@ -65,9 +74,10 @@ struct connection {
     /* worker */
     struct timer handshake;
     bool ended, failure_told;
-    uint8_t trunk_in, trunk_out; /* links between routers for messages, by direction */
-    bool is_of_ours;             /* the peer is a router of ours (trunk_peer.h) */
-    struct streams *streams;     /* to the peer, stream.h; NULL: there have been none */
+    uint8_t trunk_in, trunk_out;                          /* links between routers for messages, by direction */
+    bool is_of_ours;                                      /* the peer is a router of ours (trunk_peer.h) */
+    struct streams *streams;                              /* to the peer, stream.h; NULL: there have been none */
+    struct amqp_session *own_sessions[OWN_SESSION_COUNT]; /* NULL: not begun */
     /* fixed when control hears of it */
     char *container, *user, *mechanism;
     struct slice properties; /* the peer's, encoded; our copy */

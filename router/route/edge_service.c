@@ -91,14 +91,7 @@ static void send_tracking(struct link *to, const char *key, bool has_destination
     size_t n = edge_wire_write_tracking(NULL, 0, key, has_destinations);
     uint8_t *message = xmalloc(n);
     edge_wire_write_tracking(message, n, key, has_destinations);
-    struct frame f = {
-        .origin = {.link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED},
-        .first = true,
-        .settled = true,
-        .payload = {.data = message, .len = n},
-    };
-    atomic_fetch_add_explicit(&to->load.sent, 1, memory_order_relaxed);
-    here_deliver(to->token, &f);
+    here_send(to, message, n, true);
     free(message);
 }
 

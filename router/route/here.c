@@ -60,6 +60,18 @@ void here_deliver(struct link_token to, const struct frame *f)
         outbox_put_frame(here->outboxes, to, f);
 }
 
+void here_send(struct link *to, const uint8_t *message, size_t n, bool settled)
+{
+    struct frame f = {
+        .origin = {.link = LINK_TOKEN_NONE, .flags = settled ? ORIGIN_SETTLED : 0},
+        .first = true,
+        .settled = settled,
+        .payload = {.data = message, .len = n},
+    };
+    atomic_fetch_add_explicit(&to->load.sent, 1, memory_order_relaxed);
+    here_deliver(to->token, &f);
+}
+
 void here_answer(const struct origin *o, uint32_t frames, bool done, const struct amqp_state *state)
 {
     if (link_token_is_none(o->link) || (!frames && !done && state->code == AMQP_STATE_NONE))

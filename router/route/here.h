@@ -44,6 +44,8 @@ void here_deliver(struct link_token to, const struct frame *f);
 /* Say to where a delivery came from that so many of its frames have left, and, with done, what became of it; without
  * done a state is passed on that settles nothing (received). */
 void here_answer(const struct origin *o, uint32_t frames, bool done, const struct amqp_state *state);
+/* Send a message of the router's own on this link. */
+void here_send(struct link *to, const uint8_t *message, size_t n, bool settled);
 /* What the outboxes call on arrival. */
 extern const struct outbox_handler here_arrivals;
 

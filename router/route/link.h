@@ -22,6 +22,7 @@ struct connection;
 struct copies;
 struct assembly;
 struct message_head;
+struct own_link;
 
 enum { LINK_RATE_SECONDS = 5 };
 
@@ -120,12 +121,13 @@ struct link {
     char *wanted; /* address text of the local terminus; NULL: none */
     uint32_t wanted_len;
     uint8_t refusal_by_worker;
-    uint8_t kind;     /* enum link_kind */
-    uint8_t priority; /* of a link between routers: 0 to 9 */
-    bool is_ours;     /* we attached it */
-    bool is_edge;     /* of a connection between an edge router and an interior one */
-    bool is_downlink; /* of these, the one by which the edge router itself is reached */
-    bool is_incoming; /* messages come to us on it */
+    uint8_t kind;         /* enum link_kind */
+    uint8_t priority;     /* of a link between routers: 0 to 9 */
+    bool is_ours;         /* we attached it */
+    struct own_link *own; /* counted; what control attached it for, own_link.h; NULL: control did not ask */
+    bool is_edge;         /* of a connection between an edge router and an interior one */
+    bool is_downlink;     /* of these, the one by which the edge router itself is reached */
+    bool is_incoming;     /* messages come to us on it */
     bool is_dynamic;
     bool is_coordinator;
     /* control writes before LINK_ANSWER, fixed then */

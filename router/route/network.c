@@ -176,14 +176,7 @@ static void on_send(struct mesh_owner *o, uint64_t link, const uint8_t *octets, 
      */
     if (!t || !t->control_out || here->ending)
         return;
-    struct frame f = {
-        .origin = {.link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED},
-        .first = true,
-        .settled = true,
-        .payload = {.data = octets, .len = n},
-    };
-    atomic_fetch_add_explicit(&t->control_out->load.sent, 1, memory_order_relaxed);
-    here_deliver(t->control_out->token, &f);
+    here_send(t->control_out, octets, n, true);
 }
 
 static struct known *known_at(uint32_t index)

@@ -4,6 +4,7 @@
 #include <router/route/edge_service.h>
 #include <router/route/failover.h>
 #include <router/route/network.h>
+#include <router/route/own_link.h>
 #include <router/route/rules.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,11 @@ void registry_stopping(void)
     atomic_store(&registry.stopping, true);
     /* What was under way to workers when the mark was set has been posted after this. */
     rcu_barrier_all();
+}
+
+bool registry_is_stopping(void)
+{
+    return atomic_load(&registry.stopping);
 }
 
 void registry_fini(void)
@@ -352,8 +358,21 @@ static enum attach_refusal resolve_downlink(struct link *l) ON_CONTROL
     return ATTACH_OK;
 }
 
+/* A link that control has asked for: it says where it belongs. */
+static enum attach_refusal resolve_own(struct link *l) ON_CONTROL
+{
+    const char *key = own_link_key(l->own);
+    if (!own_link_is_wanted(l->own))
+        return ATTACH_SILENT;
+    if (key && !(l->address = address_of_key(key, strlen(key))))
+        return ATTACH_NOT_FOUND;
+    return ATTACH_OK;
+}
+
 static enum attach_refusal resolve(struct link *l) ON_CONTROL
 {
+    if (l->own)
+        return resolve_own(l);
     if (l->refusal_by_worker != ATTACH_OK)
         return l->refusal_by_worker;
     enum attach_refusal refusal;
@@ -369,6 +388,43 @@ static enum attach_refusal resolve(struct link *l) ON_CONTROL
     return resolve_named(l);
 }
 
+static void receivers_add(struct address *a, struct link *l) ON_CONTROL
+{
+    list_append(&a->receivers, &l->of_address);
+    if (a->receiver_count++ == 0)
+        network_address_added(a);
+    address_changed(a);
+}
+
+static void receivers_remove(struct address *a, struct link *l) ON_CONTROL
+{
+    list_remove(&l->of_address);
+    if (--a->receiver_count == 0)
+        network_address_removed(a);
+    address_changed(a);
+}
+
+void registry_set_receiving(struct link *l, bool receives)
+{
+    if (receives && !list_is_linked(&l->of_address))
+        receivers_add(l->address, l);
+    else if (!receives && list_is_linked(&l->of_address))
+        receivers_remove(l->address, l);
+}
+
+/* l uses its address from now on. */
+static void join_address(struct link *l) ON_CONTROL
+{
+    struct address *a = l->address;
+    a->user_count++;
+    if (l->is_incoming) {
+        list_append(&a->senders, &l->of_address);
+        a->sender_count++;
+    } else if (!l->own || own_link_is_bound(l->own)) {
+        receivers_add(a, l);
+    }
+}
+
 static void link_attach(struct link *l) ON_CONTROL
 {
     l->refusal = l->kind == LINK_ENDPOINT ? resolve(l) : ATTACH_OK;
@@ -382,22 +438,11 @@ static void link_attach(struct link *l) ON_CONTROL
     l->registered = true;
     if (l->kind != LINK_ENDPOINT)
         network_link_attached(l);
-    struct address *a = l->address;
-    if (!a) {
-        edge_service_link_attached(l);
-        return;
-    }
-    a->user_count++;
-    if (l->is_incoming) {
-        list_append(&a->senders, &l->of_address);
-        a->sender_count++;
-    } else {
-        list_append(&a->receivers, &l->of_address);
-        if (a->receiver_count++ == 0)
-            network_address_added(a);
-        address_changed(a);
-    }
+    if (l->address)
+        join_address(l);
     edge_service_link_attached(l);
+    if (l->own)
+        own_link_registered(l);
 }
 
 static uint64_t stat_get(const _Atomic uint64_t *counter)
@@ -433,6 +478,20 @@ void registry_totals(struct registry_totals *out)
     list_for_each(n, &registry.links) totals_add(out, list_entry(n, struct link, node));
 }
 
+static void leave_address(struct link *l, struct address *a) ON_CONTROL
+{
+    uint64_t deliveries = stat_get(&l->stats.deliveries);
+    if (l->is_incoming) {
+        a->past_ingress += deliveries;
+        list_remove(&l->of_address);
+        a->sender_count--;
+        return;
+    }
+    a->past_egress += deliveries;
+    if (list_is_linked(&l->of_address))
+        receivers_remove(a, l);
+}
+
 static void link_leave(struct link *l) ON_CONTROL
 {
     if (list_is_linked(&l->answer_node))
@@ -445,21 +504,13 @@ static void link_leave(struct link *l) ON_CONTROL
         if (l->kind != LINK_ENDPOINT)
             network_link_gone(l);
         edge_service_link_gone(l);
-        struct address *a = l->address;
-        if (a && l->is_incoming) {
-            a->past_ingress += stat_get(&l->stats.deliveries);
-            list_remove(&l->of_address);
-            a->sender_count--;
-        } else if (a) {
-            a->past_egress += stat_get(&l->stats.deliveries);
-            list_remove(&l->of_address);
-            if (--a->receiver_count == 0)
-                network_address_removed(a);
-            address_changed(a);
-        }
+        if (l->address)
+            leave_address(l, l->address);
     }
     if (!atomic_load(&registry.stopping))
         list_append(&registry.leaving, &l->answer_node);
+    if (l->own)
+        own_link_left(l);
 }
 
 static void link_release(struct link *l) ON_CONTROL
@@ -468,6 +519,8 @@ static void link_release(struct link *l) ON_CONTROL
         l->address->user_count--;
         address_unused(l->address);
     }
+    if (l->own)
+        own_link_unref(l->own);
     connection_unref(l->conn);
     free(l->name);
     free(l->wanted);

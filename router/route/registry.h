@@ -22,6 +22,7 @@ struct loop;
 void registry_init(struct loop *loop, struct route_world *world) ON_CONTROL;
 /* Before workers stop: they are told nothing more, and hand every link back as they end. */
 void registry_stopping(void) ON_CONTROL;
+bool registry_is_stopping(void) ON_CONTROL;
 /* After all letters of the workers have been delivered. */
 void registry_fini(void) ON_CONTROL;
 /* An address that the router serves itself, or only shows (served false). */
@@ -31,6 +32,9 @@ void registry_add_own_address(const char *key, enum distribution d, bool served)
  * treatment it wishes, as in mesh.h. */
 void registry_map(const char *key, uint32_t router, int hint) ON_CONTROL;
 void registry_unmap(const char *key, uint32_t router) ON_CONTROL;
+
+/* A link of ours that sends to its peer (own_link.h) receives from its address, or does not any more. */
+void registry_set_receiving(struct link *l, bool receives) ON_CONTROL;
 
 /* The router behind this control link is silent: once no worker chooses links of its connection any more by what was
  * published before, they give up what they have (trunk_silent()). To be called in the turn that publishes the way

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <router/route/own_link.h>
 #include <router/route/registry.h>
 #include <router/route/trunk.h>
 #include <trunkline/base/alloc.h>
@@ -92,6 +93,23 @@ struct link *trunk_attach_stream(struct connection *c, struct amqp_session *s)
     (void)c;
     (void)s;
     return NULL;
+}
+
+/* What own links ask of connections: there is none that lives. */
+struct link *connection_new_link(struct connection *c)
+{
+    (void)c;
+    return NULL;
+}
+
+void connection_drop_link(struct link *l)
+{
+    (void)l;
+}
+
+void connection_register_link(struct link *l)
+{
+    (void)l;
 }
 
 void connection_tell(struct connection *c, uint32_t bits)
@@ -424,9 +442,154 @@ static void test_registry_connection_of_a_removed_connector_is_closed_when_it_op
     }
 }
 
+/* ---- links that control asked for ---- */
+
+struct wish {
+    struct own_link_owner owner;
+    struct own_link *link;
+    int attached, ended;
+    char address[64], condition[64];
+};
+
+static void wish_attached(struct own_link_owner *o, const struct own_link_answer *a)
+{
+    struct wish *w = container_of(o, struct wish, owner);
+    w->attached++;
+    snprintf(w->address, sizeof w->address, "%s", a->address ? a->address : "");
+}
+
+static void wish_ended(struct own_link_owner *o, const struct own_link_end *e)
+{
+    struct wish *w = container_of(o, struct wish, owner);
+    w->ended++;
+    snprintf(w->condition, sizeof w->condition, "%s", e->condition ? e->condition : "");
+}
+
+static struct connection *new_connection(void)
+{
+    struct connection *c = xcalloc(1, sizeof *c);
+    connection_settings_ref(&settings);
+    atomic_init(&c->refs, 1);
+    c->settings = &settings;
+    return c;
+}
+
+/* Ask for a link of that key; it is as if the peer has answered. */
+static struct link *wish(struct wish *w, const char *key, bool is_sender, bool is_unbound) NO_THREAD_SAFETY
+{
+    *w = (struct wish){.owner = {.attached = wish_attached, .ended = wish_ended}};
+    struct connection *c = new_connection();
+    struct own_link_conf conf = {.conn = c, .is_sender = is_sender, .key = key, .is_unbound = is_unbound};
+    w->link = own_link_open(&conf, &w->owner);
+    connection_unref(c);
+    struct letter *ask = to_workers[to_workers_count - 1];
+    struct link *l = xcalloc(1, sizeof *l);
+    l->conn = new_connection();
+    l->is_incoming = !is_sender;
+    l->own = w->link;
+    l->is_ours = true;
+    l->to_control = (struct letter)LETTER_INIT(registry_on_link);
+    l->to_worker = (struct letter)LETTER_INIT(on_worker_letter);
+    list_init(&l->node);
+    list_init(&l->of_address);
+    list_init(&l->answer_node);
+    (void)ask; /* its count is the link's from here on */
+    return l;
+}
+
+static void answered(struct link *l)
+{
+    atomic_fetch_or(&l->control_bits, LINK_ATTACH);
+    registry_post(&l->to_control);
+    end_turn();
+}
+
+static void test_registry_own_sender_receives_from_its_address_when_bound(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct wish w;
+    struct link *out = wish(&w, "M0q", true, true);
+    struct link *tx = attach("q", true, false);
+    end_turn();
+    taken_bits(tx);
+    answered(out);
+    assert_int_equal(w.attached, 1);
+    assert_int_equal(taken_bits(out), LINK_ANSWER);
+    assert_int_equal(address_routes(find("M0q"))->count, 0);
+    own_link_bind(w.link, true);
+    end_turn();
+    assert_int_equal(address_routes(find("M0q"))->count, 1);
+    assert_int_equal(taken_bits(tx), LINK_REACHABLE);
+    own_link_bind(w.link, true);
+    own_link_bind(w.link, false);
+    end_turn();
+    assert_int_equal(address_routes(find("M0q"))->count, 0);
+    leave(tx);
+    assert_non_null(find("M0q"));
+    own_link_bind(w.link, true);
+    end_turn();
+    leave(out);
+    assert_int_equal(w.ended, 1);
+    assert_null(find("M0q"));
+    own_link_close(&w.link);
+}
+
+static void test_registry_own_receiver_is_a_sender_to_its_address(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct wish w;
+    struct link *in = wish(&w, "M0q", false, false);
+    answered(in);
+    assert_int_equal(find("M0q")->sender_count, 1);
+    assert_ptr_equal(own_link_link(w.link), in);
+    own_link_close(&w.link);
+    assert_null(w.link);
+    leave(in);
+    assert_int_equal(w.ended, 0);
+    assert_null(find("M0q"));
+}
+
+static void test_registry_own_link_closed_before_its_answer_is_not_bound(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct wish w;
+    struct link *out = wish(&w, "M0q", true, false);
+    own_link_close(&w.link);
+    answered(out);
+    assert_int_equal(w.attached, 0);
+    assert_int_equal(out->refusal, ATTACH_SILENT);
+    assert_int_equal(taken_bits(out), LINK_ANSWER);
+    assert_null(find("M0q"));
+    leave(out);
+    assert_int_equal(w.ended, 0);
+}
+
+static void test_registry_own_link_of_an_unavailable_address_ends(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct rule_conf conf = {
+        .identity = "2", .text = "out", .is_prefix = true, .distribution = DISTRIBUTION_UNAVAILABLE, .priority = -1};
+    struct rules *next, *last = rcu_read(&world.rules);
+    assert_int_equal(rules_with(last, &conf, &next), OK);
+    rcu_publish(&world.rules, next);
+    rules_free(&last);
+    struct wish w;
+    struct link *l = wish(&w, "M0out/x", true, false);
+    answered(l);
+    assert_int_equal(l->refusal, ATTACH_NOT_FOUND);
+    assert_int_equal(w.attached, 0);
+    leave(l);
+    assert_int_equal(w.ended, 1);
+    own_link_close(&w.link);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_registry_own_sender_receives_from_its_address_when_bound),
+        cmocka_unit_test(test_registry_own_receiver_is_a_sender_to_its_address),
+        cmocka_unit_test(test_registry_own_link_closed_before_its_answer_is_not_bound),
+        cmocka_unit_test(test_registry_own_link_of_an_unavailable_address_ends),
         cmocka_unit_test(test_registry_receiver_is_answered_after_its_routes_are_published),
         cmocka_unit_test(test_registry_first_receiver_makes_senders_reachable_once),
         cmocka_unit_test(test_registry_many_receivers_in_one_turn_are_one_change),

@@ -1,39 +1,23 @@
 #include <router/route/trunk.h>
 
+#include <router/route/address_name.h>
 #include <router/route/connection.h>
 #include <router/route/here.h>
 #include <router/route/incoming.h>
 #include <router/route/outgoing.h>
 #include <router/route/topology.h>
-#include <string.h>
-#include <sys/random.h>
 #include <trunkline/amqp/terminus.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/log.h>
 
 static const char control_capability[] = "qd.router", data_capability[] = "qd.router-data";
 
-/* "qdlink." and 15 characters, as people know such links. */
-enum { NAME_LEN = 7 + 15 };
-
-static void make_name(char name[NAME_LEN + 1])
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_";
-    uint8_t random[15];
-    /* So few octets come at once and whole, from a system that has booted (getrandom(2)). */
-    if (getrandom(random, sizeof random, 0) != sizeof random)
-        memset(random, 0, sizeof random);
-    memcpy(name, "qdlink.", 7);
-    for (size_t i = 0; i < sizeof random; i++)
-        name[7 + i] = letters[random[i] % 64];
-    name[NAME_LEN] = '\0';
-}
-
 static struct link *attach(struct connection *c, struct amqp_session *s, bool is_sender, enum link_kind kind)
 {
     const char *capability = kind == LINK_CONTROL ? control_capability : data_capability;
-    char name[NAME_LEN + 1];
-    make_name(name);
+    char name[LINK_NAME_LEN + 1];
+    if (address_name_generate_link(name) != OK)
+        return NULL;
     struct amqp_attach a = {
         .name = name,
         .is_sender = is_sender,
