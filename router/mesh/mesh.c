@@ -440,6 +440,36 @@ static void age(struct mesh *m)
 
 /* ---- what is due ---- */
 
+/* Whether what we have announced names a router that is a neighbour no more: others send messages by a way that is
+ * gone.
+ */
+static bool has_lost_announced(struct mesh *m)
+{
+    for (uint32_t i = 0; i < m->announced_count; i++) {
+        const char *id = m->announced[i].id;
+        if (!hello_neighbour(m->hello, (struct slice){NULL, (const uint8_t *)id, strlen(id)}))
+            return true;
+    }
+    return false;
+}
+
+/* Good news wait their turn when neighbours come and go; bad news do not. They are no more than the good ones, for a
+ * neighbour must have been announced to be taken back. */
+static void announce_soon(struct mesh *m)
+{
+    if (has_lost_announced(m))
+        m->record.due = m->now;
+    else
+        throttle_ask(&m->record, m->now, 0);
+}
+
+/* Computing takes longer the more routers there are, so they are computed more rarely. */
+static uint32_t routes_step_max(const struct mesh *m)
+{
+    uint32_t step = lsdb_limit(m->lsdb) / ROUTES_PER_MS;
+    return step < ROUTES_HOLD ? ROUTES_HOLD : step < ROUTES_STEP_MAX ? step : ROUTES_STEP_MAX;
+}
+
 /* The neighbourhood first, then paths with it, then what we say: so a message that says that a link is gone does not
  * take that link. */
 void mesh_settle(struct mesh *m, mono_ms now)
@@ -448,10 +478,10 @@ void mesh_settle(struct mesh *m, mono_ms now)
     if (hello_take_change(m->hello)) {
         mesh_take_neighbours(m);
         m->routes.due = now; /* our own links are never waited for */
-        throttle_ask(&m->record, now, 0);
+        announce_soon(m);
     }
     if (m->routes.due <= now) {
-        throttle_fired(&m->routes, now, ROUTES_HOLD, ROUTES_STEP_MAX);
+        throttle_fired(&m->routes, now, ROUTES_HOLD, routes_step_max(m));
         mesh_publish_routes(m);
     }
     if (m->record.due <= now)

@@ -82,6 +82,7 @@ enum {
     RECORD_STEP_MAX = 1000,
     ROUTES_HOLD = 5,
     ROUTES_STEP_MAX = 200,
+    ROUTES_PER_MS = 5, /* and no longer than a millisecond for so many routers */
     ADDRESSES_HOLD = 20,
     ADDRESSES_STEP = 100,      /* between updates at most, when only routers of ours are near */
     ADDRESSES_STEP_OLD = 1000, /* as old routers do it */

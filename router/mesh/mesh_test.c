@@ -546,6 +546,32 @@ static void test_mesh_ours_silent_noticed_within_300_ms(void **state)
     assert_in_range(t.now - since, 100, 299);
 }
 
+/* A neighbour that comes and goes: that it is here again is said more and more rarely, that it is gone at once. */
+static void test_mesh_ours_loss_is_announced_at_once_even_after_many_changes(void **state)
+{
+    (void)state;
+    up(1, OURS);
+    hello(1, "B", 5);
+    pass(20);
+    int said = 0;
+    for (int i = 0; i < 30; i++) {
+        up(2, OURS);
+        hello(2, "C", 5);
+        forget_sent();
+        while (count_op(WIRE_LSU) == 0) {
+            pass(10);
+            hello(1, "B", 5);
+            hello(2, "C", 5);
+        }
+        forget_sent();
+        down(2);
+        said += count_op(WIRE_LSU);
+        pass(30);
+        hello(1, "B", 5);
+    }
+    assert_int_equal(said, 30);
+}
+
 static void test_mesh_earlier_life_within_the_second_counted_on(void **state)
 {
     (void)state;
@@ -745,6 +771,7 @@ int main(void)
         TEST(test_mesh_equal_paths_both_links_told),
         TEST(test_mesh_ours_told_all_records_at_once),
         TEST(test_mesh_ours_silent_noticed_within_300_ms),
+        TEST(test_mesh_ours_loss_is_announced_at_once_even_after_many_changes),
         TEST(test_mesh_earlier_life_within_the_second_counted_on),
         TEST(test_mesh_second_router_of_an_id_elsewhere_refused),
         TEST(test_mesh_other_life_of_a_living_neighbour_not_believed),

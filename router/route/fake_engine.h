@@ -19,6 +19,7 @@
 #include <router/route/message_log.h>
 #include <router/route/outgoing.h>
 #include <router/route/request.h>
+#include <router/route/stamp.h>
 #include <router/route/stream.h>
 #include <router/route/trunk.h>
 #include <trunkline/amqp/terminus.h>
@@ -49,7 +50,8 @@ static void say(const char *format, ...)
 enum { UNSETTLED_MAX = 64 };
 static struct amqp_delivery unsettled_in[UNSETTLED_MAX], unsettled_out[UNSETTLED_MAX];
 static uint32_t unsettled_out_count;
-static size_t room = SIZE_MAX; /* octets that the output queue takes */
+static size_t room = SIZE_MAX;  /* octets that the output queue takes */
+static struct stamp sent_stamp; /* what the tag of the last transfer says */
 
 static const char *name_of(struct amqp_link *a)
 {
@@ -94,6 +96,7 @@ enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t 
         room -= n;
     bool first = !lk->in_delivery;
     if (first) {
+        sent_stamp = stamp_from_tag((struct slice){.data = m->tag, .len = m->tag_len});
         lk->credit--;
         lk->current = unsettled_out_count;
         if (!m->settled) {

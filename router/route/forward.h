@@ -45,6 +45,7 @@ bool forward_choose_again(const struct link *gone, const struct origin *o, const
 /* Why a delivery goes nowhere; each has its outcome. */
 #define REFUSALS(X)                                                                                                    \
     X(REFUSAL_RELEASED, NULL, NULL)                                                                                    \
+    X(REFUSAL_PASSED, NULL, NULL) /* a second copy: whoever is to have it has it */                                    \
     X(REFUSAL_UNAVAILABLE, "amqp:not-found", "Deliveries cannot be sent to an unavailable address")                    \
     X(REFUSAL_NO_ADDRESS, "amqp:precondition-failed", "Routing failure: no address present")                           \
     X(REFUSAL_NOT_A_MESSAGE, "amqp:decode-error", "invalid message format")                                            \

@@ -18,6 +18,7 @@ struct route_world {
     struct slice node_id;                /* "0/<id>": this router in annotations */
     _Atomic(struct rules *) rules;       /* rcu */
     _Atomic(struct topology *) topology; /* rcu; NULL: there are no other routers */
+    struct stamps *stamps;               /* of multicast messages that have passed; NULL: there are no other routers */
     enum distribution default_distribution;
 };
 
@@ -27,7 +28,8 @@ struct route_here {
     struct outboxes *outboxes;
     const struct route_world *world;
     struct loop *loop;
-    bool ending; /* the router stops and all connections have ended: what still comes is only given up */
+    struct stamp last_stamp; /* of this worker's */
+    bool ending;             /* the router stops and all connections have ended: what still comes is only given up */
 };
 
 /* The calling thread's. */

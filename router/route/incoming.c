@@ -196,11 +196,16 @@ static void settle(struct link *l, uint32_t first, uint32_t last, const struct a
     give_back(l, n);
 }
 
+static bool is_from_ours(const struct link *l)
+{
+    return l->kind == LINK_DATA && l->conn->is_of_ours;
+}
+
 /* Presettled deliveries have left: give their credit back. A router of ours waits to hear of it, too (outgoing.c). */
 static void finish_settled(struct link *l, uint32_t first, uint32_t last)
 {
     uint32_t n = last - first + 1;
-    if (l->kind == LINK_DATA && l->conn->is_of_ours) {
+    if (is_from_ours(l)) {
         amqp_link_settle(&l->amqp, first, last, &state_accepted);
         link_stats_settled(&l->stats, here_now(), n);
     }
@@ -301,7 +306,7 @@ static void discard(struct link *l, const struct amqp_transfer *t, enum refusal 
     }
     l->in.way = INCOMING_IDLE;
     if (l->in.current_settled) {
-        stat_add(&l->stats.dropped_presettled, 1);
+        stat_add(&l->stats.dropped_presettled, why != REFUSAL_PASSED);
         finish_settled(l, t->id, t->id);
         return;
     }
@@ -396,6 +401,15 @@ static uint32_t choose_copies(struct link *l, const struct routes *r, const stru
     return c->count = forward_copies(r, p, c->to);
 }
 
+/* A message that enters the network here gets a stamp, if there is a network. */
+static struct stamp stamp_of(const struct link *l)
+{
+    if (l->kind != LINK_ENDPOINT || !here->world->stamps)
+        return l->in.stamp;
+    here->last_stamp.number++;
+    return here->last_stamp;
+}
+
 /* Result: false, there is nobody to have it. */
 static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct slice *payload, const struct routes *r,
                            const struct passage *p)
@@ -412,6 +426,7 @@ static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct
     _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
     memcpy(d->token, &c, sizeof c);
     struct frame f = frame_of(l, t, payload, c.waiting);
+    f.stamp = stamp_of(l);
     l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
     f.held = hold(l, t);
     copies_deliver(l->in.copies, &f);
@@ -436,6 +451,11 @@ static void forward(struct link *l, struct amqp_transfer *t, const struct slice 
         l->in.assembly = assembly_add(NULL, payload);
         l->in.assembling_for = a;
         l->in.way = INCOMING_ASSEMBLE;
+        return;
+    }
+    if (a->distribution == DISTRIBUTION_MULTICAST && l->in.stamp.number &&
+        !stamps_pass(here->world->stamps, &l->in.stamp)) {
+        discard(l, t, REFUSAL_PASSED);
         return;
     }
     const struct routes *r = address_routes(a);
@@ -548,7 +568,7 @@ static bool look_at_head(struct link *l, struct amqp_transfer *t, const struct s
 /* A router of ours sends unsettled what its sender has settled, and marks it so (outgoing.c). */
 static bool take_mark(const struct link *l, struct amqp_transfer *t)
 {
-    if (l->kind != LINK_DATA || !l->conn->is_of_ours || t->settled || t->state.code != AMQP_ACCEPTED)
+    if (!is_from_ours(l) || t->settled || t->state.code != AMQP_ACCEPTED)
         return false;
     t->state = state_none;
     return true;
@@ -560,6 +580,7 @@ static void begin(struct link *l, struct amqp_transfer *t)
     l->in.message_format = t->message_format;
     l->in.current_settled = take_mark(l, t) || t->settled;
     l->in.current_answered = false;
+    l->in.stamp = is_from_ours(l) && here->world->stamps ? stamp_from_tag(t->tag) : (struct stamp){0};
     l->in.current_streams = l->kind == LINK_DATA && l->priority == TRUNK_STREAMING;
     if (l->amqp.overdrawn)
         tell_overdraw(l);

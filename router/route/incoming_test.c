@@ -359,15 +359,16 @@ static struct link *new_trunk_in(void)
     return in;
 }
 
+/* properties(to="a"), value "x" */
+static const uint8_t message_to_a[] = {0x00, 0x53, 0x73, 0xc0, 0x06, 0x03, 0x40, 0x40, 0xa1,
+                                       0x01, 'a',  0x00, 0x53, 0x77, 0xa1, 0x01, 'x'};
+
 /* A message to the address "a" comes from another router, unsettled, with a state. */
 static void comes_to_a(struct link *in, const struct amqp_state *state)
 {
-    /* properties(to="a"), value "x" */
-    static const uint8_t octets[] = {0x00, 0x53, 0x73, 0xc0, 0x06, 0x03, 0x40, 0x40, 0xa1,
-                                     0x01, 'a',  0x00, 0x53, 0x77, 0xa1, 0x01, 'x'};
     uint32_t id = next_id++;
     unsettled_in[id] = (struct amqp_delivery){.id = id, .link = &in->amqp, .started = (uint32_t)fake_now};
-    struct amqp_transfer t = {.id = id, .payload = {.data = octets, .len = sizeof octets}, .first = true};
+    struct amqp_transfer t = {.id = id, .payload = {.data = message_to_a, .len = sizeof message_to_a}, .first = true};
     t.delivery = &unsettled_in[id];
     t.state = *state;
     incoming_transfer(in, &t);
@@ -409,6 +410,40 @@ static void test_incoming_marked_that_nobody_wants_is_answered_and_counted(void 
     assert_int_equal(atomic_load(&in->stats.dropped_presettled), 1);
 }
 
+/* A multicast message to "a" from a router of ours, with the stamp 5/number. */
+static void stamped_comes_to_a(struct link *in, uint64_t number)
+{
+    uint8_t tag[STAMP_TAG_LEN];
+    stamp_to_tag(&(struct stamp){5, number}, tag);
+    struct amqp_transfer t = {.id = next_id++,
+                              .tag = {.data = tag, .len = sizeof tag},
+                              .first = true,
+                              .payload = {.data = message_to_a, .len = sizeof message_to_a}};
+    unsettled_in[t.id % UNSETTLED_MAX] = (struct amqp_delivery){.id = t.id, .link = &in->amqp};
+    t.delivery = amqp_link_delivery(&in->amqp, t.id);
+    incoming_transfer(in, &t);
+}
+
+static void test_incoming_second_copy_by_another_way_is_released_and_goes_nowhere(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_MULTICAST);
+    struct link *one = new_trunk_in(), *other = new_trunk_in(),
+                *rx[] = {new_link("rx", false, a), new_link("ry", false, a)};
+    world.stamps = stamps_new();
+    route_to(a, rx, 2);
+    rx[0]->amqp.credit = rx[1]->amqp.credit = 10;
+    stamped_comes_to_a(one, 1);
+    assert_int_equal(rx[0]->out.unsettled + rx[1]->out.unsettled, 2);
+    said[0] = 0;
+    stamped_comes_to_a(other, 1);
+    assert_non_null(strstr(said, "in: #1 released; "));
+    assert_null(strstr(said, "rx"));
+    stamped_comes_to_a(other, 2);
+    assert_int_equal(rx[0]->out.unsettled + rx[1]->out.unsettled, 4);
+    stamps_free(&world.stamps);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -438,6 +473,7 @@ int main(void)
         TEST(test_incoming_marked_by_a_router_of_ours_is_answered_when_it_has_left),
         TEST(test_incoming_unmarked_from_a_router_waits_for_the_consumer),
         TEST(test_incoming_marked_that_nobody_wants_is_answered_and_counted),
+        TEST(test_incoming_second_copy_by_another_way_is_released_and_goes_nowhere),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
 }

@@ -13,6 +13,7 @@
 #define TRUNKLINE_ROUTE_LINK_H
 
 #include <router/route/table.h>
+#include <router/route/stamp.h>
 #include <router/route/token.h>
 #include <trunkline/amqp/conn.h>
 #include <trunkline/base/list.h>
@@ -84,6 +85,7 @@ struct incoming {
     uint32_t message_format;
     uint64_t copy_frames; /* frames given back by single copies, in 2^-40 of a frame: see give_back_frames() */
     struct link_token to;
+    struct stamp stamp; /* of the message in progress, when a router of ours has sent it with one */
     struct copies *copies;
     struct assembly *assembly;
     struct address *assembling_for; /* served by the router itself, so it stays */

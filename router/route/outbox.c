@@ -25,6 +25,7 @@ struct frame_record {
     struct record head;
     struct link_token to;
     struct origin origin;
+    struct stamp stamp;
     uint32_t message_format;
     uint8_t first, more, settled, aborted, settles, annotated, streams, held, state_code;
     uint32_t state_len, to_len, payload_len;
@@ -90,6 +91,7 @@ static void deliver_frame_record(const struct outbox_handler *h, const struct fr
         .state = {.code = r->state_code, .raw = {.data = tail, .len = r->state_len}},
         .to = {.data = tail + r->state_len, .len = r->to_len},
         .payload = {.buf = r->buf, .data = r->buf ? r->data : tail + r->state_len + r->to_len, .len = r->payload_len},
+        .stamp = r->stamp,
     };
     h->frame(r->to, &f);
     if (r->buf)
@@ -177,6 +179,7 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
     struct frame_record *r = record_new(o, to.worker, sizeof *r + inline_len, RECORD_FRAME);
     r->to = to;
     r->origin = f->origin;
+    r->stamp = f->stamp;
     r->message_format = f->message_format;
     r->first = f->first;
     r->more = f->more;

@@ -10,6 +10,7 @@
 #ifndef TRUNKLINE_ROUTE_OUTBOX_H
 #define TRUNKLINE_ROUTE_OUTBOX_H
 
+#include <router/route/stamp.h>
 #include <router/route/token.h>
 #include <trunkline/amqp/conn.h>
 #include <trunkline/base/buffer.h>
@@ -27,6 +28,7 @@ struct frame {
     struct amqp_state state; /* of the sender, usually none */
     struct slice to; /* first frame, towards another router: the address it is for; empty: the message names it */
     struct slice payload;
+    struct stamp stamp; /* first frame of a multicast message that goes, or may go, to other routers */
 };
 
 /* What is said about a delivery to where it came from. */

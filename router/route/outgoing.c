@@ -33,6 +33,7 @@ struct message {
     bool annotated;
     struct amqp_state state; /* raw is ours */
     size_t size;             /* octets that have been appended */
+    struct stamp stamp;
     struct chunk *first, **tail;
 };
 
@@ -81,6 +82,7 @@ static struct message *message_new(const struct frame *f)
     m->settled = f->settled;
     m->annotated = f->annotated;
     m->complete = !f->more;
+    m->stamp = f->stamp;
     m->state.code = f->state.code;
     if (f->state.raw.len) {
         uint8_t *raw = xmalloc(f->state.raw.len);
@@ -148,11 +150,16 @@ static bool link_wants_settled(const struct link *l)
     return l->amqp.snd_settle_mode == 1;
 }
 
+static bool leads_to_ours(const struct link *l)
+{
+    return l->kind == LINK_DATA && l->conn->is_of_ours;
+}
+
 /* Towards a router of ours a message that its sender has settled goes unsettled, with the state accepted as the mark of
  * it: that router answers when the message has left, and only then its sender gets credit for another. */
 static bool link_answers_settled(const struct link *l)
 {
-    return l->kind == LINK_DATA && l->conn->is_of_ours;
+    return leads_to_ours(l);
 }
 
 /* Whether a message goes out settled, so that nothing is heard of it again. */
@@ -190,6 +197,12 @@ static enum err send_part(struct link *l, const struct frame *f, const struct sl
         .settled = settled,
         .more = more,
     };
+    uint8_t tag[STAMP_TAG_LEN];
+    if (f->stamp.number && leads_to_ours(l)) {
+        stamp_to_tag(&f->stamp, tag);
+        s.tag = tag;
+        s.tag_len = sizeof tag;
+    }
     struct amqp_delivery *d = NULL;
     bool starts = !l->amqp.in_delivery;
     enum err e = amqp_link_send(&l->amqp, &s, sent, &d);
@@ -517,6 +530,7 @@ static struct frame frame_of(const struct message *m)
         .settled = m->settled,
         .annotated = m->annotated,
         .state = m->state,
+        .stamp = m->stamp,
         .first = true,
         .more = !m->complete,
     };

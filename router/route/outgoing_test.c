@@ -405,6 +405,27 @@ static void test_outgoing_settled_by_its_sender_goes_settled_to_an_old_router(vo
     assert_int_equal(tx->in.in_hand, 0);
 }
 
+/* At once, and after it has waited. */
+static void test_outgoing_stamp_goes_to_routers_of_ours_alone(void **state)
+{
+    (void)state;
+    struct link *shared = new_shared_link(1);
+    struct frame f = part(1, 3, true, false), g = part(2, 3, true, false);
+    f.stamp = (struct stamp){5, 8};
+    g.stamp = (struct stamp){5, 9};
+    outgoing_deliver(shared, &f);
+    assert_int_equal(sent_stamp.number, 0);
+    shared->amqp.credit = 1;
+    conn.is_of_ours = true;
+    outgoing_deliver(shared, &f);
+    assert_true(sent_stamp.source == 5 && sent_stamp.number == 8);
+    outgoing_deliver(shared, &g);
+    assert_int_equal(sent_stamp.number, 8);
+    shared->amqp.credit = 1;
+    outgoing_sendable(shared);
+    assert_true(sent_stamp.source == 5 && sent_stamp.number == 9);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -432,6 +453,7 @@ int main(void)
         TEST(test_outgoing_abort_on_a_streaming_link_frees_it),
         TEST(test_outgoing_settled_by_its_sender_waits_for_the_next_router_of_ours),
         TEST(test_outgoing_settled_by_its_sender_goes_settled_to_an_old_router),
+        TEST(test_outgoing_stamp_goes_to_routers_of_ours_alone),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
 }

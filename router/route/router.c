@@ -66,6 +66,7 @@ static void worker_started(struct worker *w)
     here->outboxes = outboxes_new(worker_count(), &here_arrivals);
     here->world = &router.world;
     here->loop = worker_loop(w);
+    stamp_start(&here->last_stamp);
     state->gather.fn = worker_gather;
     loop_hook_add(worker_loop(w), &state->gather, LOOP_GATHER);
 }
@@ -112,6 +113,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     router.world.identity = (struct router_identity){.id = router.id, .mode = conf->mode};
     router.world.node_id = (struct slice){.data = (const uint8_t *)router.node_id, .len = strlen(router.node_id)};
     router.world.default_distribution = conf->default_distribution;
+    router.world.stamps = conf->mesh ? stamps_new() : NULL;
     atomic_init(&router.world.rules, rules_new());
     list_init(&router.listeners);
     list_init(&router.connectors);
@@ -394,6 +396,7 @@ void router_stop(void)
     outboxes_free(&router.control_here.outboxes);
     here = NULL;
     table_free(&router.world.table);
+    stamps_free(&router.world.stamps);
     struct rules *rules = rcu_read(&router.world.rules);
     rules_free(&rules);
     free(router.id);

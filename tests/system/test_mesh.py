@@ -17,7 +17,7 @@ from support.router import Config
 pytestmark = pytest.mark.heavy
 
 TOPOLOGIES = {"line3": "AB BC", "line4": "AB BC CD", "ring": "AB BC CD DE AE", "star": "AB AC AD AE", "full4": full("ABCD"),
-              "diamond": "AB AC BD CD"}
+              "diamond": "AB AC BD CD", "full6": full("ABCDEF")}
 
 
 @pytest.fixture

@@ -59,18 +59,24 @@ class Mesh:
     """Routers named by letters; in a link "AB" it is B that connects to A, so A is started before B.
 
     conf        {name: function that adds to that router's Config}
+    relays      Relays (support.relay): each link goes through one, mesh.relays["AB"]
     """
 
-    def __init__(self, start_router, links, conf=None, **router):
+    def __init__(self, start_router, links, conf=None, relays=None, **router):
         self.links = links_of(links)
+        self.relays = {}
         self.names = sorted({name for pair in self.links for name in pair})
         self.routers, self.managers = {}, {}
         for name in self.names:
             config = Config(mode="interior", id=name, **router).listener("mesh", role="inter-router")
             for (dialler, acceptor), cost in self.links.items():
                 if dialler == name:
+                    port = self.routers[acceptor].ports["mesh"]
+                    if relays:
+                        self.relays[acceptor + dialler] = relay = relays.to(port)
+                        port = relay.port
                     config.add("connector", name="to-%s" % acceptor, host="127.0.0.1", role="inter-router", cost=cost,
-                               port=self.routers[acceptor].ports["mesh"], saslMechanisms="ANONYMOUS")
+                               port=port, saslMechanisms="ANONYMOUS")
             if conf and name in conf:
                 conf[name](config)
             self.routers[name] = start_router(config, name=name)
@@ -114,6 +120,11 @@ class Mesh:
         return {row["id"]: (row["nextHop"], row["cost"]) for row in rows
                 if row["nextHop"] != SELF and row["cost"] is not None}
 
+    def told(self, name):
+        """{id: neighbours} as the routers that this one reaches, and itself, have told it."""
+        rows = self.query(name, "router.node", "id", "nextHop", "cost", "linkState")
+        return {row["id"]: set(row["linkState"] or ()) for row in rows if row["nextHop"] == SELF or row["cost"] is not None}
+
     def close(self):
         for name in list(self.managers):
             self.forget_manager(name)
@@ -148,6 +159,13 @@ class Mesh:
                 return False
         return True
 
+    def is_told(self, name, without):
+        """Whether all that a router reaches have told it of all their links: ways of multicast are computed from that."""
+        def neighbours(one):
+            return {b if one == a else a for a, b in self.links if one in (a, b) and a not in without and b not in without}
+
+        return all(told == neighbours(one) for one, told in self.told(name).items())
+
     def wait_converged(self, without="", limit=20.0, among=None):
         """Wait until every router that lives, or those of `among`, sees the network as it is."""
         waiting = [name for name in among or self.names if name not in without]
@@ -156,7 +174,7 @@ class Mesh:
         def converged():
             for name in list(waiting):
                 seen[name] = self.nodes(name)
-                if self.is_right(name, seen[name], without):
+                if self.is_right(name, seen[name], without) and self.is_told(name, without):
                     waiting.remove(name)
             return not waiting
 

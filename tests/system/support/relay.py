@@ -1,0 +1,158 @@
+"""A TCP relay between a program and a router, which a test can make late, or cut, as a network does.
+
+    with Relays() as relays:
+        relay = relays.to(port)                  # connect to relay.port instead
+        relay.hold(); relay.resume()             # bytes wait, none is lost; both ends see an open, silent connection
+        relay.cut(); relay.mend()                # connections are reset, new ones refused; from mend() on they are let in
+"""
+import selectors
+import socket
+import struct
+import threading
+
+LIMIT = 1 << 20  # bytes on their way in one direction: beyond it the sender is not read
+
+
+class _Pipe:
+    """One direction of one connection."""
+
+    def __init__(self, source, target):
+        self.source, self.target, self.waiting, self.ended = source, target, bytearray(), False
+
+
+class Relay:
+    def __init__(self, relays, port):
+        self.relays, self.to_port = relays, port
+        self.held, self.is_cut = False, False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.port = self.listener.getsockname()[1]
+        self.pipes = []
+
+    def hold(self):
+        self.relays.do(lambda: setattr(self, "held", True))
+
+    def resume(self):
+        self.relays.do(lambda: setattr(self, "held", False))
+
+    def cut(self):
+        def reset():
+            self.is_cut = True
+            while self.pipes:
+                self.relays.end(self, self.pipes[0])
+        self.relays.do(reset)
+
+    def mend(self):
+        self.relays.do(lambda: setattr(self, "is_cut", False))
+
+
+class Relays:
+    """All relays of a test, served by one thread."""
+
+    def __init__(self):
+        self.relays, self.errands, self.lock = [], [], threading.Lock()
+        self.wake_in, self.wake_out = socket.socketpair()
+        self.wake_out.setblocking(False)
+        self.running = True
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.do(lambda: setattr(self, "running", False))
+        self.thread.join(10)
+
+    def to(self, port):
+        relay = Relay(self, port)
+        self.do(lambda: self.relays.append(relay))
+        return relay
+
+    def do(self, errand):
+        """Have the thread do it, and wait until it has."""
+        done = threading.Event()
+        with self.lock:
+            self.errands.append((errand, done))
+        self.wake_in.send(b"x")
+        assert done.wait(10), "the relays' thread has ended"
+
+    # -- the thread
+
+    def _run(self):
+        while self.running:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.wake_out, selectors.EVENT_READ, lambda _, __: self._run_errands())
+                for relay in self.relays:
+                    self._watch(selector, relay)
+                for key, events in selector.select():
+                    key.data(key.fileobj, events)
+        for relay in self.relays:
+            relay.listener.close()
+            while relay.pipes:
+                self.end(relay, relay.pipes[0])
+        self.wake_in.close()
+        self.wake_out.close()
+
+    def _run_errands(self):
+        self.wake_out.recv(4096)
+        with self.lock:
+            errands, self.errands = self.errands, []
+        for errand, done in errands:
+            errand()
+            done.set()
+
+    def _watch(self, selector, relay):
+        selector.register(relay.listener, selectors.EVENT_READ, lambda _, __: self._accept(relay))
+        if relay.held:
+            return
+        wanted = {}
+        for pipe in relay.pipes:
+            if not pipe.ended and len(pipe.waiting) < LIMIT:
+                wanted[pipe.source] = wanted.get(pipe.source, 0) | selectors.EVENT_READ
+            if pipe.waiting:
+                wanted[pipe.target] = wanted.get(pipe.target, 0) | selectors.EVENT_WRITE
+        for sock, events in wanted.items():
+            selector.register(sock, events, lambda fileobj, ready: self._move(relay, fileobj, ready))
+
+    def _accept(self, relay):
+        dialler, _ = relay.listener.accept()
+        if relay.is_cut:
+            dialler.close()
+            return
+        try:
+            router = socket.create_connection(("127.0.0.1", relay.to_port), 5)
+        except OSError:
+            dialler.close()
+            return
+        for sock in (dialler, router):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setblocking(False)
+        relay.pipes += [_Pipe(dialler, router), _Pipe(router, dialler)]
+
+    def _move(self, relay, sock, ready):
+        if relay.held:
+            return  # since this turn
+        for pipe in list(relay.pipes):
+            try:
+                if pipe.source is sock and ready & selectors.EVENT_READ and not pipe.ended:
+                    data = sock.recv(65536)
+                    pipe.ended = not data
+                    pipe.waiting += data
+                if pipe.target is sock and ready & selectors.EVENT_WRITE and pipe.waiting:
+                    del pipe.waiting[:sock.send(pipe.waiting)]
+            except BlockingIOError:
+                continue
+            except OSError:
+                self.end(relay, pipe)
+                return
+            if pipe.ended and not pipe.waiting:
+                self.end(relay, pipe)
+                return
+
+    def end(self, relay, pipe):
+        """Reset both directions of its connection."""
+        for sock in (pipe.source, pipe.target):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        relay.pipes = [p for p in relay.pipes if p.source not in (pipe.source, pipe.target)]
