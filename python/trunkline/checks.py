@@ -202,6 +202,24 @@ def rename(entity_type, values, warn):
     return renamed, written, problems
 
 
+# Values of old releases that stand for one of today's. 1.19 refuses them; they are understood and said in the log.
+OLD_VALUES = {
+    ("listener", "role", "on-demand"): "route-container",
+    ("connector", "role", "on-demand"): "route-container",
+}
+
+
+def current_value(entity_type, name, value, warn):
+    successor = OLD_VALUES.get((entity_type.short, name, value)) if isinstance(value, str) else None
+    if successor is None:
+        return value
+    warn(
+        "Value '%s' of attribute '%s' of entity '%s' has been deprecated. Use '%s' instead"
+        % (value, name, entity_type.short, successor)
+    )
+    return successor
+
+
 def check(entity_type, values, warn, partial=False, extra=()):
     """Convert {name: value} of one entity.
 
@@ -225,7 +243,7 @@ def check(entity_type, values, warn, partial=False, extra=()):
                 )
         elif value is not None:
             try:
-                converted[name] = convert(entity_type, attribute, value)
+                converted[name] = convert(entity_type, attribute, current_value(entity_type, name, value, warn))
             except Problem as problem:
                 shown = written.get(name, name)
                 problems.append(

@@ -106,8 +106,6 @@ REMOVED_ATTRIBUTES = {
     ("router", "tcpConnectionCount"): "leave it out",
 }
 REMOVED_VALUES = {
-    ("listener", "role", "on-demand"): "route-container",
-    ("connector", "role", "on-demand"): "route-container",
     ("listener", "role", "edge-uplink"): "edge",
     ("connector", "role", "edge-uplink"): "edge",
     ("log", "module", "TCP_ADAPTOR"): None,

@@ -1,6 +1,7 @@
 #include <router/route/registry.h>
 
 #include <router/route/address_name.h>
+#include <router/route/container.h>
 #include <router/route/edge_service.h>
 #include <router/route/failover.h>
 #include <router/route/network.h>
@@ -126,10 +127,13 @@ void registry_on_connection(struct letter *l)
         if (c->connector && !(bits & CONNECTION_GONE))
             connection_of_connector(c);
         LOG_IF(ROUTER_CORE, INFO, "[C%llu] %s", (unsigned long long)c->id, c->opened_text);
+        if (!(bits & CONNECTION_GONE))
+            container_connection_opened(c);
     }
     if (!(bits & CONNECTION_GONE))
         return;
     if (c->listed) {
+        container_connection_gone(c);
         list_remove(&c->node);
         registry.connection_count--;
         c->listed = false;

@@ -238,6 +238,16 @@ def test_config_old_name_in_a_file_is_warned_of_with_its_place():
     ]
 
 
+@pytest.mark.parametrize("section", ["listener", "connector"])
+def test_config_old_role_of_connections_to_containers_is_understood(section):
+    values, told = {"role": "on-demand"}, []
+    converted, problems = checks.check_all(schema.find(section), values, told.append)
+    assert (converted["role"], problems) == ("route-container", [])
+    assert told == [
+        "Value 'on-demand' of attribute 'role' of entity '%s' has been deprecated. Use 'route-container' instead" % section
+    ]
+
+
 @pytest.mark.parametrize("section", list(refusals.REMOVED_SECTIONS))
 def test_config_removed_section_gets_advice(section):
     (line,) = lines(section + " {\n}")
@@ -255,8 +265,8 @@ def test_config_removed_section_gets_advice(section):
             "2:2: listener: attribute 'addr' is of an old release and no longer known; write 'host'",
         ),
         (
-            "connector {\n role: on-demand\n}",
-            "2:2: connector: role: 'on-demand' is of an old release and no longer known; write 'route-container'",
+            "connector {\n role: edge-uplink\n}",
+            "2:2: connector: role: 'edge-uplink' is of an old release and no longer known; write 'edge'",
         ),
         (
             "log {\n module: TCP_ADAPTOR\n}",
