@@ -61,10 +61,6 @@ ATTRIBUTES = (
     ),
     ("connector", "sslProfile", bool, "TLS", None),
     ("connector", "saslMechanisms", unknown_mechanisms, "SASL by the Cyrus library", " ".join(MECHANISMS)),
-    ("router.config.address", "waypoint", bool, "waypoints", "no"),
-    ("router.config.address", "ingressPhase", bool, "waypoints", "0"),
-    ("router.config.address", "egressPhase", bool, "waypoints", "0"),
-    ("router.config.address", "enableFallback", bool, "fallback destinations", "no"),
     ("policy", "enableVhostPolicy", bool, "vhost policy", "no"),
     ("policy", "policyDir", bool, "vhost policy", None),
 )

@@ -219,7 +219,7 @@ static PyObject *address_tracked(const struct address *a)
     X(transitOutstanding, query_none())                                                                                \
     X(trackedDeliveries, address_tracked(o))                                                                           \
     X(priority, PyLong_FromLong(o->priority))                                                                          \
-    X(deliveriesRedirectedToFallback, query_number(0))
+    X(deliveriesRedirectedToFallback, query_number(LOAD(o->redirected)))
 
 #define X(column, expression) COLUMN(address, struct address, column, expression)
 ADDRESS_COLUMNS(X)
@@ -405,7 +405,7 @@ static uint64_t router_connections(void)
     X(deliveriesTransit, query_number(0))                                                                              \
     X(deliveriesIngressRouteContainer, query_number(o->totals.ingress_route_container))                                \
     X(deliveriesEgressRouteContainer, query_number(o->totals.egress_route_container))                                  \
-    X(deliveriesRedirectedToFallback, query_number(0))                                                                 \
+    X(deliveriesRedirectedToFallback, query_number(o->totals.redirected))                                              \
     X(linksBlocked, query_number(o->blocked))                                                                          \
     X(uptimeSeconds, query_number(o->uptime_s))                                                                        \
     X(memoryUsage, router_virtual_size())

@@ -5,6 +5,7 @@
 #include <router/route/message_log.h>
 #include <router/route/outgoing.h>
 #include <router/route/own_link.h>
+#include <router/route/phase.h>
 #include <router/route/registry.h>
 #include <router/route/stream.h>
 #include <router/route/trunk.h>
@@ -191,6 +192,7 @@ static void on_attached(struct amqp_link *a)
     l->is_coordinator = local.kind == AMQP_TERMINUS_COORDINATOR;
     l->is_downlink = l->is_edge && !l->is_incoming && amqp_terminus_has_capability(&local, downlink_capability);
     l->refusal_by_worker = refusal_of(l, &local);
+    l->phase = phase_asked(&local, l->is_incoming, l->is_edge);
     if (local.address && local.address[0] && !local.dynamic) {
         l->wanted = xstrdup(local.address);
         l->wanted_len = (uint32_t)strlen(l->wanted);

@@ -2,6 +2,7 @@
 
 #include <router/route/address_name.h>
 #include <router/route/here.h>
+#include <router/route/phase.h>
 #include <router/route/rules.h>
 #include <stdlib.h>
 #include <trunkline/amqp/annotations.h>
@@ -224,48 +225,97 @@ static bool has_gone(struct link_token t)
     return !l || l->gone || !amqp_link_is_open(&l->amqp);
 }
 
-bool forward_choose_other(const struct link *gone, const struct origin *o, struct link_token *to)
+/* Result: false, none of a's receivers here can have it. */
+static bool choose_other_here(const struct address *a, const struct link *gone, uint32_t turn, struct link_token *to)
 {
-    if ((o->flags & ORIGIN_COPY) || !gone->address)
-        return false;
-    const struct routes *r = address_routes(gone->address);
+    const struct routes *r = address_routes(a);
     for (uint32_t i = 0; i < r->count; i++) {
-        uint32_t at = (o->delivery_id + i) % r->count;
+        uint32_t at = (turn + i) % r->count;
         if (link_token_equal(r->to[at].link, gone->token) || has_gone(r->to[at].link))
             continue;
-        atomic_fetch_add_explicit(&r->to[at].load->sent, 1, memory_order_relaxed);
+        count_sent(r->to[at].load);
         *to = r->to[at].link;
         return true;
     }
     return false;
 }
 
+bool forward_choose_other(const struct link *gone, const struct origin *o, struct link_token *to)
+{
+    struct address *a = gone->address;
+    if ((o->flags & ORIGIN_COPY) || !a)
+        return false;
+    if (choose_other_here(a, gone, o->delivery_id, to))
+        return true;
+    /* Other routers may have receivers: then the sender tries again, and gets there. */
+    struct address *fallback = address_routes(a)->remote_count ? NULL : address_fallback(a);
+    if (!fallback || !choose_other_here(fallback, gone, o->delivery_id, to))
+        return false;
+    address_count_redirected(a);
+    return true;
+}
+
+/* What is known of a message that is looked at again. */
+struct second_look {
+    struct amqp_message_view view;
+    struct amqp_annotations annotations;
+};
+
+/* Result: false, it can not be read, or has gone too far already. */
+static bool look_again(const struct slice *message, const struct topology *t, struct second_look *l)
+{
+    const char *why;
+    const uint8_t *m = message->data;
+    if (amqp_message_scan(m, message->len, AMQP_SECTION_PROPERTIES, &l->view) == ERR_INVALID)
+        return false;
+    struct slice section = {.data = m + l->view.message_annotations.offset, .len = l->view.message_annotations.length};
+    return amqp_annotations_read(section, false, &l->annotations, &why) == OK &&
+           l->annotations.trace.count <= t->radius + 1;
+}
+
+/* The address that for_, or the message, names. */
+static struct address *find_again(const struct slice *message, const struct second_look *l,
+                                  const struct named_address *for_)
+{
+    enum refusal why;
+    if (for_->text.len)
+        return forward_find(for_, &why);
+    if (l->annotations.to.data)
+        return forward_find(&(struct named_address){l->annotations.to, l->annotations.phase}, &why);
+    struct slice text = amqp_message_to(message->data, &l->view);
+    return text.len ? forward_find_named(text, &why) : NULL;
+}
+
+static bool choose_again_among(const struct address *a, const struct link *gone, const struct passage *p, uint32_t turn,
+                               struct link_token *to)
+{
+    return !a->in_process && a->distribution != DISTRIBUTION_MULTICAST &&
+           forward_choose(a, address_routes(a), p, &turn, to) && !link_token_equal(*to, gone->token) && !has_gone(*to);
+}
+
 bool forward_choose_again(const struct link *gone, const struct origin *o, const struct slice *message,
-                          const struct slice *named, struct link_token *to)
+                          struct named_address *for_, struct link_token *to)
 {
     const struct topology *t = topology_now();
-    struct amqp_message_view v;
-    struct amqp_annotations a;
-    const char *text;
-    const uint8_t *m = message->data;
-    if ((o->flags & ORIGIN_COPY) || !t ||
-        amqp_message_scan(m, message->len, AMQP_SECTION_PROPERTIES, &v) == ERR_INVALID)
+    struct second_look l;
+    if ((o->flags & ORIGIN_COPY) || !t || !look_again(message, t, &l))
         return false;
-    struct slice section = {.data = m + v.message_annotations.offset, .len = v.message_annotations.length};
-    if (amqp_annotations_read(section, false, &a, &text) != OK || a.trace.count > t->radius + 1)
+    struct address *a = find_again(message, &l, for_);
+    if (!a)
         return false;
-    struct slice name = named->len ? *named : a.to.data ? a.to : amqp_message_to(m, &v);
-    enum refusal why;
-    struct address *address = name.len ? forward_find((const char *)name.data, name.len, &why) : NULL;
-    if (!address || address->in_process || address->distribution == DISTRIBUTION_MULTICAST)
-        return false;
-    struct passage p = {.priority = address->priority >= 0 ? (uint8_t)address->priority : amqp_message_priority(m, &v),
-                        .annotations = &a};
-    if (a.ingress.data && !topology_node_index(t, a.ingress, &p.ingress))
+    struct passage p = {.priority =
+                            a->priority >= 0 ? (uint8_t)a->priority : amqp_message_priority(message->data, &l.view),
+                        .annotations = &l.annotations};
+    if (l.annotations.ingress.data && !topology_node_index(t, l.annotations.ingress, &p.ingress))
         p.ingress = FORWARD_NOWHERE;
-    uint32_t turn = o->delivery_id;
-    return forward_choose(address, address_routes(address), &p, &turn, to) && !link_token_equal(*to, gone->token) &&
-           !has_gone(*to);
+    if (choose_again_among(a, gone, &p, o->delivery_id, to))
+        return true;
+    struct address *fallback = a->distribution == DISTRIBUTION_MULTICAST ? NULL : address_fallback(a);
+    if (!fallback || !choose_again_among(fallback, gone, &p, o->delivery_id, to))
+        return false;
+    address_count_redirected(a);
+    *for_ = forward_name_of(fallback);
+    return true;
 }
 
 static const struct {
@@ -305,19 +355,65 @@ static bool is_unavailable(const char *key, size_t len)
     return d == DISTRIBUTION_UNAVAILABLE;
 }
 
-struct address *forward_find(const char *text, size_t len, enum refusal *why)
+/* The key of the text of an address, in `usual` if it has the room. */
+static char *make_key(const char *text, size_t len, char phase, char *usual, size_t usual_size, size_t *n)
 {
-    char usual[512], *key = usual;
     size_t size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
-    if (size > sizeof usual)
+    char *key = usual;
+    if (size > usual_size)
         key = xmalloc(size);
-    size_t n = address_name_key(&here->world->identity, text, len, PHASE_DEFAULT, key, size);
+    else
+        size = usual_size;
+    *n = address_name_key(&here->world->identity, text, len, phase, key, size);
+    return key;
+}
+
+static struct address *find_key(const char *key, size_t n, enum refusal *why)
+{
     struct address *a = n ? table_find(here->world->table, key, n) : NULL;
     if (!a)
         *why = is_unavailable(key, n) ? REFUSAL_UNAVAILABLE : REFUSAL_RELEASED;
+    return a;
+}
+
+enum { KEY_USUAL_MAX = 512 };
+
+struct address *forward_find(const struct named_address *name, enum refusal *why)
+{
+    char usual[KEY_USUAL_MAX], phase;
+    size_t n;
+    *why = REFUSAL_RELEASED;
+    if (!phase_of_number(name->phase, &phase))
+        return NULL;
+    char *key = make_key((const char *)name->text.data, name->text.len, phase, usual, sizeof usual, &n);
+    struct address *a = find_key(key, n, why);
     if (key != usual)
         free(key);
     return a;
+}
+
+struct address *forward_find_named(struct slice text, enum refusal *why)
+{
+    char usual[KEY_USUAL_MAX];
+    size_t n;
+    char *key = make_key((const char *)text.data, text.len, PHASE_DEFAULT, usual, sizeof usual, &n);
+    const struct rules *rules = rcu_read(&here->world->rules);
+    if (n > 2 && key[0] == ADDRESS_MOBILE && rules_have_later_ingress(rules))
+        key[1] = phase_by_rule(rules_match(rules, key + 2, n - 2), true);
+    struct address *a = find_key(key, n, why);
+    if (key != usual)
+        free(key);
+    return a;
+}
+
+struct named_address forward_name_of(const struct address *a)
+{
+    char phase = phase_of_key(a->key);
+    if (phase == PHASE_DEFAULT)
+        return (struct named_address){0};
+    const char *text = a->key + 2;
+    return (struct named_address){.text = {.data = (const uint8_t *)text, .len = strlen(text)},
+                                  .phase = phase_number(phase)};
 }
 
 struct slice forward_strip_annotations(const struct slice *message, bool cut)
@@ -356,7 +452,7 @@ static bool is_last_of_trace(const struct amqp_annotations *a, struct slice node
     return id.len == node.len && memcmp(id.data, node.data, node.len) == 0;
 }
 
-struct slice forward_write_annotations(const struct slice *message, const struct slice *to)
+struct slice forward_write_annotations(const struct slice *message, const struct named_address *for_)
 {
     struct amqp_message_view v;
     struct amqp_annotations a = {0};
@@ -369,8 +465,10 @@ struct slice forward_write_annotations(const struct slice *message, const struct
     struct slice section = {.data = m + at, .len = v.message_annotations.length};
     if (amqp_annotations_read(section, false, &a, &why) != OK)
         a = (struct amqp_annotations){0};
-    if (to->len)
-        a.to = *to;
+    if (for_->text.len) {
+        a.to = for_->text;
+        a.phase = for_->phase;
+    }
     const struct slice me = here->world->node_id;
     if (!a.ingress.data)
         a.ingress = me;

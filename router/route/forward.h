@@ -36,11 +36,17 @@ uint32_t forward_copies_max(const struct routes *r);
  * copy of several. */
 bool forward_choose_other(const struct link *gone, const struct origin *o, struct link_token *to);
 
+/* Which address a message is for, as a router tells the next one. */
+struct named_address {
+    struct slice text; /* empty: the message names it */
+    uint8_t phase;     /* phase.h */
+};
+
 /* The same for a link towards another router, which is of no single address: the message is looked at again. Its own
  * annotations hold, if it has been written for that router already.
- *   message: what is here of it, from its start. named: the address it is for; empty: the message names it. */
+ *   message: what is here of it, from its start. *for_ may change: then it is told so. */
 bool forward_choose_again(const struct link *gone, const struct origin *o, const struct slice *message,
-                          const struct slice *named, struct link_token *to);
+                          struct named_address *for_, struct link_token *to);
 
 /* Why a delivery goes nowhere; each has its outcome. */
 #define REFUSALS(X)                                                                                                    \
@@ -64,17 +70,23 @@ struct refusal_state {
 };
 void refusal_state_init(struct refusal_state *r, enum refusal why, const char *text);
 
-/* Find the address that a message names. Errors: NULL, *why says what to tell the sender. */
-struct address *forward_find(const char *text, size_t len, enum refusal *why);
+/* Find the address that a router or the link names, with its phase (phase.h). Errors: NULL, *why says what to tell the
+ * sender. */
+struct address *forward_find(const struct named_address *n, enum refusal *why);
+/* Find the address that a message names itself, at the phase where its producers enter. Errors: as above. */
+struct address *forward_find_named(struct slice text, enum refusal *why);
+/* How a next router is told of an address that is not the one that a message's own words lead it to: of another phase
+ * than 0; else it need not be told. Borrowed from a. */
+struct named_address forward_name_of(const struct address *a);
 
 /* The message without the annotations of routers, in a new buffer (count 1) that the caller gives up; buf NULL: it
  * could not be read. */
 struct slice forward_strip_annotations(const struct slice *message, bool cut);
 
-/* The message with the annotations of routers as they go to the next one: `to` (of length 0: as it came), where it
- * entered the mesh (here, if nothing says otherwise), and this router as the last that it has passed, once. In a new
- * buffer as above. */
-struct slice forward_write_annotations(const struct slice *message, const struct slice *to);
+/* The message with the annotations of routers as they go to the next one: the address it is for (of length 0: as it
+ * came), where it entered the mesh (here, if nothing says otherwise), and this router as the last that it has passed,
+ * once. In a new buffer as above. */
+struct slice forward_write_annotations(const struct slice *message, const struct named_address *for_);
 
 /* A consumer's outcome as it is passed on: modified always says delivery-failed (wire-protocol reference 4.5). */
 struct relayed_state {

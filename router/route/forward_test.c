@@ -1,5 +1,6 @@
 #include <router/route/fake_engine.h>
 
+#include <router/route/phase.h>
 #include <router/route/topology.h>
 #include <trunkline/amqp/annotations.h>
 #include <trunkline/amqp/codec.h>
@@ -182,7 +183,8 @@ static void test_forward_writes_ingress_trace_and_destination(void **state)
     world.node_id = (struct slice){.data = (const uint8_t *)"0/A", .len = 3};
     /* header(), properties() */
     static const uint8_t m[] = {0x00, 0x53, 0x70, 0x45, 0x00, 0x53, 0x73, 0x45};
-    struct slice message = {.data = m, .len = sizeof m}, to = {.data = (const uint8_t *)"q", .len = 1};
+    struct slice message = {.data = m, .len = sizeof m};
+    const struct named_address to = {.text = {.data = (const uint8_t *)"q", .len = 1}, .phase = 3}, nothing = {0};
     struct slice sent = forward_write_annotations(&message, &to);
     assert_non_null(sent.buf);
     /* The section stands behind the header, and the rest behind it. */
@@ -193,16 +195,18 @@ static void test_forward_writes_ingress_trace_and_destination(void **state)
     const char *why;
     assert_int_equal(amqp_annotations_read(section, false, &a, &why), OK);
     assert_true(amqp_slice_is(a.to, "q"));
+    assert_int_equal(a.phase, 3);
     assert_true(amqp_slice_is(a.ingress, "0/A"));
     assert_int_equal(a.trace.count, 1);
     /* The next router keeps both and adds itself. */
     world.node_id = (struct slice){.data = (const uint8_t *)"0/B", .len = 3};
-    struct slice nothing = {0}, on = forward_write_annotations(&sent, &nothing);
+    struct slice on = forward_write_annotations(&sent, &nothing);
     struct amqp_annotations b;
     struct slice section_on = {.data = on.data + 4, .len = on.len - 8};
     assert_int_equal(amqp_annotations_read(section_on, false, &b, &why), OK);
     assert_true(amqp_slice_is(b.ingress, "0/A"));
     assert_true(amqp_slice_is(b.to, "q"));
+    assert_int_equal(b.phase, 3);
     assert_int_equal(b.trace.count, 2);
     buffer_unref(sent.buf);
     buffer_unref(on.buf);
@@ -216,7 +220,8 @@ static void test_forward_again_takes_another_way_and_leaves_its_mark_once(void *
     struct link *gone = new_link("gone", false, NULL);
     gone->kind = LINK_DATA;
     static const uint8_t m[] = {0x00, 0x53, 0x73, 0x45, 0x00, 0x53, 0x77, 0x40};
-    struct slice message = {.data = m, .len = sizeof m}, name = {.data = (const uint8_t *)"a", .len = 1}, none = {0};
+    struct slice message = {.data = m, .len = sizeof m};
+    struct named_address name = {.text = {.data = (const uint8_t *)"a", .len = 1}}, none = {0};
     struct slice written = forward_write_annotations(&message, &name);
     struct origin o = {.link = LINK_TOKEN_NONE};
     struct link_token to;
@@ -236,6 +241,104 @@ static void test_forward_again_takes_another_way_and_leaves_its_mark_once(void *
     buffer_unref(written.buf);
 }
 
+static int add_rule(const char *prefix, uint8_t ingress, uint8_t egress)
+{
+    struct rules *last = rcu_read(&world.rules), *next;
+    const struct rule_conf conf = {.identity = prefix,
+                                   .text = prefix,
+                                   .is_prefix = true,
+                                   .priority = PRIORITY_UNSET,
+                                   .ingress_phase = ingress,
+                                   .egress_phase = egress};
+    assert_int_equal(rules_with(last, &conf, &next), OK);
+    rcu_publish(&world.rules, next);
+    rules_free(&last);
+    return 0;
+}
+
+static struct slice text(const char *s)
+{
+    return (struct slice){.data = (const uint8_t *)s, .len = strlen(s)};
+}
+
+static void test_forward_finds_the_phase_that_is_said_or_where_producers_enter(void **state)
+{
+    (void)state;
+    struct address *a0 = new_address("M0a", DISTRIBUTION_CLOSEST), *a1 = new_address("M1a", DISTRIBUTION_CLOSEST),
+                   *af = new_address("MFa", DISTRIBUTION_CLOSEST);
+    enum refusal why;
+    assert_ptr_equal(forward_find(&(struct named_address){text("amqp:/a"), 0}, &why), a0);
+    assert_ptr_equal(forward_find(&(struct named_address){text("a"), 1}, &why), a1);
+    assert_ptr_equal(forward_find(&(struct named_address){text("a"), PHASE_FALLBACK_NUMBER}, &why), af);
+    assert_null(forward_find(&(struct named_address){text("a"), 10}, &why));
+    assert_int_equal(why, REFUSAL_RELEASED);
+    assert_ptr_equal(forward_find_named(text("a"), &why), a0);
+    add_rule("b", 1, 2);
+    assert_ptr_equal(forward_find_named(text("a"), &why), a0);
+    add_rule("a", 1, 2);
+    assert_ptr_equal(forward_find_named(text("/a"), &why), a1);
+    assert_ptr_equal(forward_find(&(struct named_address){text("a"), 0}, &why), a0);
+}
+
+static void test_forward_names_an_address_where_its_text_does_not_lead_to_it(void **state)
+{
+    (void)state;
+    struct named_address n = forward_name_of(new_address("M0a", DISTRIBUTION_CLOSEST));
+    assert_int_equal(n.text.len, 0);
+    n = forward_name_of(new_address("M2a.b", DISTRIBUTION_CLOSEST));
+    assert_true(amqp_slice_is(n.text, "a.b"));
+    assert_int_equal(n.phase, 2);
+    n = forward_name_of(new_address("MFa", DISTRIBUTION_CLOSEST));
+    assert_int_equal(n.phase, 22);
+    n = forward_name_of(new_address("L2a", DISTRIBUTION_CLOSEST));
+    assert_int_equal(n.text.len, 0);
+}
+
+/* The way to the only receiver has gone; a fallback receiver is at another router. */
+static void test_forward_again_goes_to_the_fallback_and_says_so(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST), *f = new_address("MFa", DISTRIBUTION_BALANCED);
+    struct link *gone = new_link("gone", false, NULL);
+    gone->kind = LINK_DATA;
+    static const uint8_t m[] = {0x00, 0x53, 0x73, 0x45, 0x00, 0x53, 0x77, 0x40};
+    struct slice message = {.data = m, .len = sizeof m};
+    struct named_address name = {.text = text("a")};
+    struct origin o = {.link = LINK_TOKEN_NONE};
+    struct link_token to;
+    address_set_fallback(a, f);
+    assert_false(forward_choose_again(gone, &o, &message, &name, &to));
+    address_publish(f, routes_to(NULL, 0, (const uint32_t[]){2}, 1));
+    assert_true(forward_choose_again(gone, &o, &message, &name, &to));
+    assert_true(link_token_equal(to, towards(2)));
+    assert_int_equal(name.phase, PHASE_FALLBACK_NUMBER);
+    assert_true(amqp_slice_is(name.text, "a"));
+    assert_int_equal(atomic_load(&a->redirected), 1);
+}
+
+/* What waits at a receiver that leaves: another one of the address first, then one of the fallback, but not while
+ * another router has receivers. */
+static void test_forward_other_is_one_of_the_fallback_only_without_any_of_the_address(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST), *f = new_address("MFa", DISTRIBUTION_BALANCED);
+    struct link *gone = new_link("gone", false, a), *other = new_link("other", false, a),
+                *last = new_link("last", false, f);
+    address_set_fallback(a, f);
+    route_to(f, &last, 1);
+    route_to(a, (struct link *[]){gone, other}, 2);
+    struct origin o = {.link = LINK_TOKEN_NONE};
+    struct link_token to;
+    assert_true(forward_choose_other(gone, &o, &to));
+    assert_true(link_token_equal(to, other->token));
+    route_to(a, &gone, 1);
+    assert_true(forward_choose_other(gone, &o, &to));
+    assert_true(link_token_equal(to, last->token));
+    assert_int_equal(atomic_load(&a->redirected), 1);
+    address_publish(a, routes_to(&gone, 1, (const uint32_t[]){2}, 1));
+    assert_false(forward_choose_other(gone, &o, &to));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup_mesh, teardown_mesh)
@@ -249,6 +352,10 @@ int main(void)
         TEST(test_forward_multicast_follows_the_ingress_and_shuns_the_trace),
         TEST(test_forward_writes_ingress_trace_and_destination),
         TEST(test_forward_again_takes_another_way_and_leaves_its_mark_once),
+        TEST(test_forward_finds_the_phase_that_is_said_or_where_producers_enter),
+        TEST(test_forward_names_an_address_where_its_text_does_not_lead_to_it),
+        TEST(test_forward_again_goes_to_the_fallback_and_says_so),
+        TEST(test_forward_other_is_one_of_the_fallback_only_without_any_of_the_address),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
 }

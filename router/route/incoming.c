@@ -4,6 +4,7 @@
 #include <router/route/forward.h>
 #include <router/route/here.h>
 #include <router/route/message_log.h>
+#include <router/route/phase.h>
 #include <router/route/request.h>
 #include <stdlib.h>
 #include <trunkline/amqp/annotations.h>
@@ -116,7 +117,7 @@ void incoming_start(struct link *l)
         amqp_link_grant(&l->amqp, l->capacity);
         return;
     }
-    if (!a || a->in_process || !routes_are_empty(address_routes(a)))
+    if (!a || a->in_process || address_leads_somewhere(a))
         top_up(l);
 }
 
@@ -315,6 +316,15 @@ static void discard(struct link *l, const struct amqp_transfer *t, enum refusal 
     settle(l, t->id, t->id, &state.state);
 }
 
+/* What the next router is told of where a message goes. to: its address here. */
+static struct named_address name_to_tell(const struct link *l, const struct address *to)
+{
+    if (to == l->address && l->wanted)
+        return (struct named_address){.text = {.data = (const uint8_t *)l->wanted, .len = l->wanted_len},
+                                      .phase = phase_number(phase_of_key(to->key))};
+    return forward_name_of(to);
+}
+
 static struct frame frame_of(struct link *l, const struct amqp_transfer *t, const struct slice *payload,
                              uint32_t copies)
 {
@@ -331,11 +341,19 @@ static struct frame frame_of(struct link *l, const struct amqp_transfer *t, cons
         .annotated = l->in.current_annotated,
         .streams = l->in.current_streams,
         .state = t->state,
-        .to = t->first && l->address && l->wanted
-                  ? (struct slice){.data = (const uint8_t *)l->wanted, .len = l->wanted_len}
-                  : (struct slice){0},
         .payload = *payload,
     };
+}
+
+/* The first frame of a message to `to`. */
+static struct frame first_frame_of(struct link *l, const struct amqp_transfer *t, const struct slice *payload,
+                                   uint32_t copies, const struct address *to)
+{
+    struct frame f = frame_of(l, t, payload, copies);
+    struct named_address name = name_to_tell(l, to);
+    f.to = name.text;
+    f.phase = name.phase;
+    return f;
 }
 
 /* With an unsettled delivery that went to one link, the engine keeps which link that is. */
@@ -411,21 +429,24 @@ static struct stamp stamp_of(const struct link *l)
 }
 
 /* Result: false, there is nobody to have it. */
-static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct slice *payload, const struct routes *r,
-                           const struct passage *p)
+static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct slice *payload,
+                           const struct address *a, const struct routes *r, const struct passage *p)
 {
     struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
     if (!d) /* settled, but under the delivery-id of one that is not */
         return false;
     struct copy_count c = {.waiting = choose_copies(l, r, p)};
     if (c.waiting == 0) {
-        if (t->settled)
+        d->tracked = false;
+        if (t->settled) {
+            t->delivery = NULL;
             amqp_link_forget(&l->amqp, t->id);
+        }
         return false;
     }
     _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
     memcpy(d->token, &c, sizeof c);
-    struct frame f = frame_of(l, t, payload, c.waiting);
+    struct frame f = first_frame_of(l, t, payload, c.waiting, a);
     f.stamp = stamp_of(l);
     l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
     f.held = hold(l, t);
@@ -439,8 +460,22 @@ static bool forward_to_one(struct link *l, struct amqp_transfer *t, const struct
     struct link_token to;
     if (!forward_choose(a, r, p, &l->in.round_robin, &to))
         return false;
-    struct frame f = frame_of(l, t, payload, 0);
+    struct frame f = first_frame_of(l, t, payload, 0, a);
     forward_one(l, t, &f, to);
+    return true;
+}
+
+/* It has found nobody at a. Result: false, nor at its fallback. */
+static bool forward_to_fallback(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
+                                const struct passage *p)
+{
+    const struct address *f = address_fallback(a);
+    /* A copy from another router: others may have theirs, so nobody here is not nobody anywhere. */
+    if (l->kind != LINK_ENDPOINT && a->distribution == DISTRIBUTION_MULTICAST)
+        return false;
+    if (!f || !forward_to_one(l, t, payload, f, address_routes(f), p))
+        return false;
+    address_count_redirected(a);
     return true;
 }
 
@@ -460,7 +495,9 @@ static void forward(struct link *l, struct amqp_transfer *t, const struct slice 
     }
     const struct routes *r = address_routes(a);
     bool copies = a->distribution == DISTRIBUTION_MULTICAST && (r->count > 1 || r->remote_count > 0);
-    if (copies ? forward_to_all(l, t, payload, r, p) : forward_to_one(l, t, payload, a, r, p))
+    if (copies ? forward_to_all(l, t, payload, a, r, p) : forward_to_one(l, t, payload, a, r, p))
+        return;
+    if (forward_to_fallback(l, t, payload, a, p))
         return;
     if (l->address)
         run_dry(l);
@@ -468,13 +505,13 @@ static void forward(struct link *l, struct amqp_transfer *t, const struct slice 
 }
 
 /* The address that the message itself names. Result: NULL, and why. */
-static struct address *named_address(const uint8_t *m, const struct amqp_message_view *v, enum refusal *why)
+static struct address *address_in_message(const uint8_t *m, const struct amqp_message_view *v, enum refusal *why)
 {
     struct slice to = amqp_message_to(m, v);
     *why = REFUSAL_NO_ADDRESS;
     if (!to.data || !to.len)
         return NULL;
-    return forward_find((const char *)to.data, to.len, why);
+    return forward_find_named(to, why);
 }
 
 /* What routers have written on the message, when it comes from one or its client is trusted to say such things.
@@ -515,7 +552,7 @@ static struct address *destination_of(struct link *l, const uint8_t *m, const st
     if (l->address)
         return l->address;
     struct address *found =
-        a->to.data ? forward_find((const char *)a->to.data, a->to.len, why) : named_address(m, v, why);
+        a->to.data ? forward_find(&(struct named_address){a->to, a->phase}, why) : address_in_message(m, v, why);
     if (found)
         atomic_fetch_add_explicit(&found->anonymous_ingress, 1, memory_order_relaxed);
     return found;

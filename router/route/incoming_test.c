@@ -55,6 +55,57 @@ static void test_incoming_destination_lost_releases_and_drains_then_tops_up(void
     assert_int_equal(tx->amqp.credit, 10);
 }
 
+/* An address with a fallback destination, and a receiver of each. */
+static void test_incoming_finds_the_fallback_only_while_the_address_has_nobody(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST), *f = new_address("MFa", DISTRIBUTION_BALANCED);
+    struct link *rx = new_link("rx", false, a), *frx = new_link("frx", false, f), *tx = new_link("tx", true, a);
+    address_set_fallback(a, f);
+    rx->amqp.credit = frx->amqp.credit = 10;
+    route_to(f, &frx, 1);
+    incoming_start(tx);
+    assert_said("tx: credit +10; ");
+    comes(tx, "1", true, true, false, false);
+    route_to(a, &rx, 1);
+    comes(tx, "2", true, true, false, false);
+    route_to(a, NULL, 0);
+    comes(tx, "3", true, true, false, false);
+    assert_non_null(strstr(said, "frx: "));
+    char *first = strstr(said, "frx: "), *second = strstr(said, " rx: "), *third = strstr(second, "frx: ");
+    assert_true(first < second && second && third);
+    assert_null(strstr(said, "drain"));
+    assert_int_equal(atomic_load(&a->redirected), 2);
+    said[0] = 0;
+    route_to(f, NULL, 0);
+    comes(tx, "4", false, true, false, false);
+    assert_said("tx: drain; tx: #3 released; ");
+    assert_int_equal(atomic_load(&a->redirected), 2);
+}
+
+/* A multicast address whose copies have nobody: one delivery to the fallback, with its own outcome. */
+static void test_incoming_multicast_without_receivers_goes_to_the_fallback_once(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_MULTICAST), *f = new_address("MFa", DISTRIBUTION_BALANCED);
+    struct link *frx = new_link("frx", false, f), *tx = new_link("tx", true, a);
+    struct routes *nobody_reachable = routes_new(0, 1);
+    address_publish(a, nobody_reachable);
+    address_set_fallback(a, f);
+    frx->amqp.credit = 10;
+    route_to(f, &frx, 1);
+    incoming_start(tx);
+    said[0] = 0;
+    comes(tx, "x", true, true, false, false);
+    assert_non_null(strstr(said, "frx: "));
+    said[0] = 0;
+    comes(tx, "y", false, true, false, false);
+    assert_non_null(strstr(said, "frx: "));
+    said[0] = 0;
+    outgoing_disposition(frx, &unsettled_out[0], &state_released, true);
+    assert_said("tx: #1 released; tx: credit +1; ");
+}
+
 static void test_incoming_outcome_settles_and_gives_credit_back(void **state)
 {
     (void)state;
@@ -453,6 +504,8 @@ int main(void)
         TEST(test_incoming_anonymous_start_gives_capacity),
         TEST(test_incoming_reachable_gives_first_credit_once),
         TEST(test_incoming_destination_lost_releases_and_drains_then_tops_up),
+        TEST(test_incoming_finds_the_fallback_only_while_the_address_has_nobody),
+        TEST(test_incoming_multicast_without_receivers_goes_to_the_fallback_once),
         TEST(test_incoming_outcome_settles_and_gives_credit_back),
         TEST(test_incoming_presettled_gives_credit_back_when_it_has_left),
         TEST(test_incoming_overdrawn_gets_no_credit_back_until_below_capacity),

@@ -124,6 +124,7 @@ struct link {
     uint32_t wanted_len;
     uint8_t refusal_by_worker;
     uint8_t kind;         /* enum link_kind */
+    char phase;           /* that its capabilities ask for, phase.h; PHASE_BY_RULES */
     uint8_t priority;     /* of a link between routers: 0 to 9 */
     bool is_ours;         /* we attached it */
     struct own_link *own; /* counted; what control attached it for, own_link.h; NULL: control did not ask */

@@ -27,6 +27,7 @@ struct frame {
     bool held;               /* the origin waits to hear that its bytes have left */
     struct amqp_state state; /* of the sender, usually none */
     struct slice to; /* first frame, towards another router: the address it is for; empty: the message names it */
+    uint8_t phase;   /* ... and its phase as a number, phase.h */
     struct slice payload;
     struct stamp stamp; /* first frame of a multicast message that goes, or may go, to other routers */
 };

@@ -459,7 +459,7 @@ static const struct frame *dress(struct link *l, const struct frame *f, struct f
         return f;
     struct slice payload = {0};
     if (l->kind == LINK_DATA || l->is_edge)
-        payload = forward_write_annotations(&f->payload, &f->to);
+        payload = forward_write_annotations(&f->payload, &(struct named_address){f->to, f->phase});
     else if (f->annotated && l->conn->strip_out)
         payload = forward_strip_annotations(&f->payload, false);
     if (!payload.buf)
@@ -470,23 +470,29 @@ static const struct frame *dress(struct link *l, const struct frame *f, struct f
     return copy;
 }
 
-/* Where a whole message goes that l can no longer have; head: it, from its start. */
-static bool choose_other(const struct link *l, const struct origin *o, const struct slice *head,
-                         const struct slice *named, struct link_token *to)
+/* Where a whole message goes that l can no longer have; f: its first frame, which is told if it is for another address
+ * then. */
+static bool choose_other(const struct link *l, struct frame *f, struct link_token *to)
 {
-    if (l->kind == LINK_DATA)
-        return forward_choose_again(l, o, head, named, to);
-    return forward_choose_other(l, o, to);
+    if (l->kind != LINK_DATA)
+        return forward_choose_other(l, &f->origin, to);
+    struct named_address for_ = {f->to, f->phase};
+    if (!forward_choose_again(l, &f->origin, &f->payload, &for_, to))
+        return false;
+    f->to = for_.text;
+    f->phase = for_.phase;
+    return true;
 }
 
 /* l has gone, but the sender's worker did not know yet. */
 static void deliver_elsewhere(struct link *l, const struct frame *f)
 {
     struct link_token to;
+    struct frame other = *f;
     if (f->first)
         load_done(l);
-    if (f->first && !f->more && choose_other(l, &f->origin, &f->payload, &f->to, &to))
-        here_deliver(to, f);
+    if (f->first && !f->more && choose_other(l, &other, &to))
+        here_deliver(to, &other);
     else if (f->first)
         not_deliverable(l, &f->origin, f->settled, f->held);
     else
@@ -652,16 +658,15 @@ void outgoing_lost(struct link *l, struct amqp_delivery *d)
     here_answer(&o, 0, true, &state_failed);
 }
 
-/* A whole message that waited here goes to another destination, piece by piece. */
-static void hand_on(const struct message *m, struct link_token to)
+/* A whole message that waited here goes to another destination, piece by piece. f: of its first piece. */
+static void hand_on(const struct message *m, struct frame *f, struct link_token to)
 {
-    struct frame f = frame_of(m);
     for (struct chunk *c = m->first; c; c = c->next) {
-        f.more = c->next != NULL;
-        f.held = c->held;
-        f.payload = c->rest;
-        here_deliver(to, &f);
-        f.first = false;
+        f->more = c->next != NULL;
+        f->held = c->held;
+        f->payload = c->rest;
+        here_deliver(to, f);
+        f->first = false;
     }
 }
 
@@ -678,9 +683,11 @@ static void turn_away(struct link *l, struct message *m)
     }
     load_done(l);
     struct link_token to;
-    const struct slice itself = {0};
-    if (m->complete && choose_other(l, &m->origin, &m->first->rest, &itself, &to))
-        hand_on(m, to);
+    struct frame f = frame_of(m);
+    if (m->complete)
+        f.payload = m->first->rest;
+    if (m->complete && choose_other(l, &f, &to))
+        hand_on(m, &f, to);
     else
         not_deliverable(l, &m->origin, m->settled, frames);
 }

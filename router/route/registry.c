@@ -6,6 +6,7 @@
 #include <router/route/failover.h>
 #include <router/route/network.h>
 #include <router/route/own_link.h>
+#include <router/route/phase.h>
 #include <router/route/rules.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,9 +159,18 @@ static void tell_link(struct link *l, uint32_t bits)
     worker_post(worker_by_index(l->token.worker), &l->to_worker);
 }
 
+static void tell_senders(const struct address *a) ON_CONTROL
+{
+    list_for_each(n, &a->senders)
+    {
+        tell_link(list_entry(n, struct link, of_address), LINK_REACHABLE);
+    }
+}
+
 static void address_build_routes(struct address *a) ON_CONTROL
 {
-    bool was_empty = routes_are_empty(address_routes(a));
+    struct address *primary = a->primary;
+    bool led = address_leads_somewhere(a), primary_led = primary && address_leads_somewhere(primary);
     struct routes *r = routes_new(a->receiver_count, a->remote_count);
     uint32_t i = 0;
     list_for_each(n, &a->receivers)
@@ -172,15 +182,12 @@ static void address_build_routes(struct address *a) ON_CONTROL
     ASSERT(i == a->receiver_count);
     for (i = 0; i < a->remote_count; i++)
         routes_remotes(r)[i] = a->remotes[i];
-    bool is_empty = routes_are_empty(r);
     address_publish(a, r);
     edge_service_routes_changed(a);
-    if (!was_empty || is_empty)
-        return;
-    list_for_each(n, &a->senders)
-    {
-        tell_link(list_entry(n, struct link, of_address), LINK_REACHABLE);
-    }
+    if (!led && address_leads_somewhere(a))
+        tell_senders(a);
+    if (primary && !primary_led && address_leads_somewhere(primary))
+        tell_senders(primary);
 }
 
 static void link_after_quiet(void *p)
@@ -229,13 +236,68 @@ void registry_add_own_address(const char *key, enum distribution d, bool served)
     a->is_own = true;
 }
 
-static void address_unused(struct address *a) ON_CONTROL
+static bool is_used(const struct address *a)
 {
-    if (a->is_own || a->user_count > 0 || a->remote_count > 0)
-        return;
+    return a->is_own || a->user_count > 0 || a->remote_count > 0;
+}
+
+static void take_out(struct address *a) ON_CONTROL
+{
     if (list_is_linked(&a->changed))
         list_remove(&a->changed);
+    registry.past.redirected += atomic_load_explicit(&a->redirected, memory_order_relaxed);
     table_remove(registry.world->table, a);
+}
+
+/* One user less: it may be the last. */
+static void address_unused(struct address *a) ON_CONTROL
+{
+    struct address *other = a->primary ? a->primary : address_fallback(a);
+    if (is_used(a) || (other && is_used(other)))
+        return;
+    take_out(a);
+    if (other)
+        take_out(other);
+}
+
+/* What the rules say of an address. NULL: nothing, or it is none of those that they are for. */
+static const struct rule *rule_of_key(const char *key, size_t len) ON_CONTROL
+{
+    if (key[0] != ADDRESS_MOBILE)
+        return NULL;
+    size_t text_len;
+    const char *text = address_name_of_key(key, len, &text_len);
+    return rules_match(rcu_read(&registry.world->rules), text, text_len);
+}
+
+/* The other of an address and its fallback destination: made if it is not there. */
+static void pair_up(struct address *a, int priority, enum distribution d) ON_CONTROL
+{
+    bool is_fallback = a->key[1] == PHASE_FALLBACK;
+    char *key = xstrdup(a->key);
+    key[1] = is_fallback ? PHASE_DEFAULT : PHASE_FALLBACK;
+    struct address *other = table_get(registry.world->table, key, is_fallback ? d : DISTRIBUTION_BALANCED, priority);
+    free(key);
+    if (is_fallback)
+        address_set_fallback(other, a);
+    else
+        address_set_fallback(a, other);
+}
+
+/* Make the address with this key, which is not there, with what is told of it: its distribution is d, unless it is a
+ * fallback destination. rule: NULL: none is for it. */
+static struct address *address_make(const char *key, size_t len, const struct rule *rule,
+                                    enum distribution d) ON_CONTROL
+{
+    int priority = rule ? rule_conf(rule)->priority : PRIORITY_UNSET;
+    bool is_fallback = key[0] == ADDRESS_MOBILE && key[1] == PHASE_FALLBACK;
+    char *text = xstrndup(key, len);
+    struct address *a = table_get(registry.world->table, text, is_fallback ? DISTRIBUTION_BALANCED : d, priority);
+    free(text);
+    /* A rule for fallback has no phases: this is one of the pair. */
+    if (rule && rule_conf(rule)->fallback && (is_fallback || key[1] == PHASE_DEFAULT))
+        pair_up(a, priority, d);
+    return a;
 }
 
 /* The address with this key, made by the rules if it is new. Errors: NULL, it is configured unavailable. */
@@ -244,21 +306,11 @@ static struct address *address_of_key(const char *key, size_t len) ON_CONTROL
     struct address *a = table_find(registry.world->table, key, len);
     if (a)
         return a;
+    const struct rule *rule = rule_of_key(key, len);
     enum distribution d = DISTRIBUTION_BALANCED;
-    int priority = -1;
-    if (key[0] == ADDRESS_MOBILE) {
-        size_t text_len;
-        const char *text = address_name_of_key(key, len, &text_len);
-        const struct rule *rule = rules_match(rcu_read(&registry.world->rules), text, text_len);
+    if (key[0] == ADDRESS_MOBILE)
         d = rule ? rule_conf(rule)->distribution : registry.world->default_distribution;
-        priority = rule ? rule_conf(rule)->priority : PRIORITY_UNSET;
-    }
-    if (d == DISTRIBUTION_UNAVAILABLE)
-        return NULL;
-    char *text = xstrndup(key, len);
-    a = table_get(registry.world->table, text, d, priority);
-    free(text);
-    return a;
+    return d == DISTRIBUTION_UNAVAILABLE ? NULL : address_make(key, len, rule, d);
 }
 
 /* The same for an address that another router announces: what is configured here counts before its hint, and a hint
@@ -270,20 +322,13 @@ static struct address *address_of_key_or_hint(const char *key, int hint) ON_CONT
     struct address *a = table_find(registry.world->table, key, strlen(key));
     if (a)
         return a;
+    const struct rule *rule = rule_of_key(key, strlen(key));
     enum distribution d = DISTRIBUTION_CLOSEST;
-    int priority = PRIORITY_UNSET;
-    if (key[0] == ADDRESS_MOBILE) {
-        size_t text_len;
-        const char *text = address_name_of_key(key, strlen(key), &text_len);
-        const struct rule *rule = rules_match(rcu_read(&registry.world->rules), text, text_len);
+    if (key[0] == ADDRESS_MOBILE)
         d = rule                                                          ? rule_conf(rule)->distribution
             : hint >= 0 && hint < (int)(sizeof of_hint / sizeof *of_hint) ? of_hint[hint]
                                                                           : registry.world->default_distribution;
-        priority = rule ? rule_conf(rule)->priority : PRIORITY_UNSET;
-    }
-    if (d == DISTRIBUTION_UNAVAILABLE)
-        d = DISTRIBUTION_BALANCED;
-    return table_get(registry.world->table, key, d, priority);
+    return address_make(key, strlen(key), rule, d == DISTRIBUTION_UNAVAILABLE ? DISTRIBUTION_BALANCED : d);
 }
 
 /* ---- receivers at other routers ---- */
@@ -307,8 +352,7 @@ void registry_unmap(const char *key, uint32_t router)
             continue;
         a->remotes[i] = a->remotes[--a->remote_count];
         address_changed(a);
-        if (a->remote_count == 0 && a->user_count == 0)
-            address_unused(a);
+        address_unused(a);
         return;
     }
 }
@@ -340,6 +384,8 @@ static enum attach_refusal resolve_named(struct link *l) ON_CONTROL
     size_t len = strlen(l->wanted), size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
     char *key = xmalloc(size);
     size_t n = address_name_key(&registry.world->identity, l->wanted, len, PHASE_DEFAULT, key, size);
+    if (n > 2 && key[0] == ADDRESS_MOBILE)
+        key[1] = l->phase != PHASE_BY_RULES ? l->phase : phase_by_rule(rule_of_key(key, n), l->is_incoming);
     enum attach_refusal refusal = ATTACH_OK;
     if (n == 0)
         refusal = ATTACH_NO_ROUTE;
@@ -458,7 +504,9 @@ static void totals_add(struct registry_totals *t, const struct link *l)
 {
     const struct link_stats *s = &l->stats;
     bool container = l->conn->settings->role == ROLE_ROUTE_CONTAINER;
-    uint64_t deliveries = stat_get(&s->deliveries);
+    /* What goes by a fallback destination counts as redirected alone. */
+    bool is_fallback = l->address && phase_of_key(l->address->key) == PHASE_FALLBACK;
+    uint64_t deliveries = is_fallback ? 0 : stat_get(&s->deliveries);
     t->dropped_presettled += stat_get(&s->dropped_presettled);
     if (!l->is_incoming) {
         t->egress += deliveries;
@@ -480,6 +528,11 @@ void registry_totals(struct registry_totals *out)
 {
     *out = registry.past;
     list_for_each(n, &registry.links) totals_add(out, list_entry(n, struct link, node));
+    list_for_each(n, table_addresses(registry.world->table))
+    {
+        const struct address *a = list_entry(n, struct address, node);
+        out->redirected += stat_get(&a->redirected);
+    }
 }
 
 static void leave_address(struct link *l, struct address *a) ON_CONTROL

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <router/route/own_link.h>
+#include <router/route/phase.h>
 #include <router/route/registry.h>
 #include <router/route/trunk.h>
 #include <trunkline/base/alloc.h>
@@ -165,6 +166,8 @@ static void on_worker_letter(struct letter *l)
     (void)l;
 }
 
+static char asked_phase;
+
 static struct link *attach(const char *address, bool is_incoming, bool is_dynamic)
 {
     struct connection *c = xcalloc(1, sizeof *c);
@@ -176,6 +179,7 @@ static struct link *attach(const char *address, bool is_incoming, bool is_dynami
     l->wanted = address ? xstrdup(address) : NULL;
     l->is_incoming = is_incoming;
     l->is_dynamic = is_dynamic;
+    l->phase = asked_phase;
     l->to_control = (struct letter)LETTER_INIT(registry_on_link);
     l->to_worker = (struct letter)LETTER_INIT(on_worker_letter);
     list_init(&l->node);
@@ -333,6 +337,112 @@ static void test_registry_refusals(void **state)
         leave(l);
         end_turn();
     }
+}
+
+static void add_rule(const struct rule_conf *conf)
+{
+    struct rules *next, *last = rcu_read(&world.rules);
+    assert_int_equal(rules_with(last, conf, &next), OK);
+    rcu_publish(&world.rules, next);
+    rules_free(&last);
+}
+
+static struct link *attach_at_phase(const char *address, bool is_incoming, char phase)
+{
+    asked_phase = phase;
+    struct link *l = attach(address, is_incoming, false);
+    asked_phase = PHASE_BY_RULES;
+    return l;
+}
+
+static void test_registry_rule_and_capability_decide_the_phase(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    add_rule(&(struct rule_conf){.identity = "wp",
+                                 .text = "wp",
+                                 .is_prefix = true,
+                                 .distribution = DISTRIBUTION_CLOSEST,
+                                 .priority = 7,
+                                 .ingress_phase = 1,
+                                 .egress_phase = 3});
+    static const struct {
+        bool is_incoming;
+        char phase;
+        const char *key;
+    } cases[] = {{true, PHASE_BY_RULES, "M1wp.q"},
+                 {false, PHASE_BY_RULES, "M3wp.q"},
+                 {true, '2', "M2wp.q"},
+                 {false, '0', "M0wp.q"},
+                 {false, 'F', "MFwp.q"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct link *l = attach_at_phase("wp.q", cases[i].is_incoming, cases[i].phase);
+        end_turn();
+        assert_string_equal(l->address->key, cases[i].key);
+        assert_int_equal(l->address->distribution,
+                         cases[i].phase == 'F' ? DISTRIBUTION_BALANCED : DISTRIBUTION_CLOSEST);
+        assert_int_equal(l->address->priority, 7);
+        leave(l);
+        end_turn();
+        assert_null(find(cases[i].key));
+    }
+}
+
+static void test_registry_fallback_receiver_makes_senders_of_the_address_reachable(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    add_rule(&(struct rule_conf){
+        .identity = "fb", .text = "fb", .is_prefix = true, .distribution = DISTRIBUTION_MULTICAST, .fallback = true});
+    struct link *tx = attach("fb.q", true, false);
+    end_turn();
+    assert_int_equal(taken_bits(tx), LINK_ANSWER);
+    assert_ptr_equal(address_fallback(find("M0fb.q")), find("MFfb.q"));
+    assert_int_equal(find("MFfb.q")->distribution, DISTRIBUTION_BALANCED);
+    struct link *frx = attach_at_phase("fb.q", false, PHASE_FALLBACK);
+    end_turn();
+    assert_int_equal(taken_bits(tx), LINK_REACHABLE);
+    struct link *rx = attach("fb.q", false, false);
+    end_turn();
+    assert_int_equal(taken_bits(tx), 0);
+    leave(frx);
+    leave(rx);
+    end_turn();
+    /* Another router has a fallback receiver now. */
+    registry_map("MFfb.q", 3, -1);
+    end_turn();
+    assert_int_equal(taken_bits(tx), LINK_REACHABLE);
+    leave(tx);
+    assert_non_null(find("M0fb.q"));
+    registry_unmap("MFfb.q", 3);
+    end_turn();
+    assert_null(find("M0fb.q"));
+    assert_null(find("MFfb.q"));
+}
+
+/* An anonymous sender finds it by the address, which nobody else uses. */
+static void test_registry_fallback_receiver_alone_makes_the_address_too(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct link *frx = attach_at_phase("fb.r", false, PHASE_FALLBACK);
+    end_turn();
+    assert_non_null(find("M0fb.r"));
+    assert_int_equal(find("M0fb.r")->distribution, DISTRIBUTION_MULTICAST);
+    assert_ptr_equal(address_fallback(find("M0fb.r")), find("MFfb.r"));
+    struct registry_totals before, after;
+    registry_totals(&before);
+    address_count_redirected(find("M0fb.r"));
+    leave(frx);
+    end_turn();
+    assert_null(find("M0fb.r"));
+    assert_null(find("MFfb.r"));
+    registry_totals(&after);
+    assert_int_equal(after.redirected, before.redirected + 1);
+    /* Without a rule for it there is no way to a fallback destination. */
+    frx = attach_at_phase("nofb", false, PHASE_FALLBACK);
+    end_turn();
+    assert_non_null(find("MFnofb"));
+    assert_null(find("M0nofb"));
+    leave(frx);
+    end_turn();
 }
 
 static void test_registry_link_gone_before_its_answer_is_not_answered(void **state)
@@ -597,6 +707,9 @@ int main(void)
         cmocka_unit_test(test_registry_dynamic_target_is_mobile),
         cmocka_unit_test(test_registry_anonymous_sender_has_no_address),
         cmocka_unit_test(test_registry_refusals),
+        cmocka_unit_test(test_registry_rule_and_capability_decide_the_phase),
+        cmocka_unit_test(test_registry_fallback_receiver_makes_senders_of_the_address_reachable),
+        cmocka_unit_test(test_registry_fallback_receiver_alone_makes_the_address_too),
         cmocka_unit_test(test_registry_link_gone_before_its_answer_is_not_answered),
         cmocka_unit_test(test_registry_totals_do_not_shrink_when_links_leave),
         cmocka_unit_test(test_registry_own_address_stays_without_users),

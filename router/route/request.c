@@ -3,6 +3,7 @@
 #include <router/route/address_name.h>
 #include <router/route/forward.h>
 #include <router/route/here.h>
+#include <router/route/phase.h>
 #include <router/route/registry.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,7 +93,8 @@ static bool send_own(const char *to, bool says_to, const uint8_t *message, size_
 {
     enum refusal why;
     static uint32_t turn;
-    struct address *a = forward_find(to, strlen(to), &why);
+    const struct slice name = {.data = (const uint8_t *)to, .len = strlen(to)};
+    struct address *a = forward_find_named(name, &why);
     const struct passage p = {.priority = PRIORITY_OF_REPLIES};
     struct link_token link;
     if (!a || !forward_choose(a, address_routes(a), &p, &turn, &link))
@@ -101,7 +103,8 @@ static bool send_own(const char *to, bool says_to, const uint8_t *message, size_
         .origin = {.link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED},
         .first = true,
         .settled = true,
-        .to = {.data = (const uint8_t *)to, .len = says_to ? strlen(to) : 0},
+        .to = says_to ? name : (struct slice){0},
+        .phase = says_to ? phase_number(phase_of_key(a->key)) : 0,
         .payload = {.data = message, .len = n},
     };
     here_deliver(link, &f);

@@ -25,6 +25,7 @@ struct rules {
     struct node *root;
     struct pmap *by_identity; /* to struct rule */
     uint32_t count;
+    uint32_t entering_later; /* so many have an ingress phase other than 0 */
 };
 
 struct token {
@@ -331,13 +332,17 @@ void rules_reclaim(void *p)
     free(r);
 }
 
-static struct rules *set_new(struct node *root, struct pmap *by_identity, uint32_t count)
+static struct rules *set_new(struct node *root, struct pmap *by_identity)
 {
     struct rules *r = xcalloc(1, sizeof *r);
     r->root = root;
     r->by_identity = by_identity;
-    r->count = count;
     return r;
+}
+
+static uint32_t enters_later(const struct rule *rule)
+{
+    return rule->conf.ingress_phase > 0;
 }
 
 enum err rules_with(const struct rules *r, const struct rule_conf *conf, struct rules **next)
@@ -352,7 +357,9 @@ enum err rules_with(const struct rules *r, const struct rule_conf *conf, struct 
     rule_ref(rule);
     struct pmap *by_identity =
         pmap_with(r->by_identity, rule->conf.identity, strlen(rule->conf.identity), &rule->counted);
-    *next = set_new(trie_with(r->root, &t, rule), by_identity, r->count + 1);
+    *next = set_new(trie_with(r->root, &t, rule), by_identity);
+    (*next)->count = r->count + 1;
+    (*next)->entering_later = r->entering_later + enters_later(rule);
     return OK;
 }
 
@@ -366,7 +373,9 @@ enum err rules_without(const struct rules *r, const char *identity, struct rules
     if (e != OK)
         return e;
     struct pmap *by_identity = pmap_without(r->by_identity, identity, strlen(identity));
-    *next = set_new(trie_without(r->root, &t), by_identity, r->count - 1);
+    *next = set_new(trie_without(r->root, &t), by_identity);
+    (*next)->count = r->count - 1;
+    (*next)->entering_later = r->entering_later - enters_later(rule);
     return OK;
 }
 
@@ -379,6 +388,11 @@ const struct rule *rules_find(const struct rules *r, const char *identity)
 uint32_t rules_count(const struct rules *r)
 {
     return r->count;
+}
+
+bool rules_have_later_ingress(const struct rules *r)
+{
+    return r->entering_later > 0;
 }
 
 /* ---- matching ---- */

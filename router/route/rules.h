@@ -87,5 +87,7 @@ const struct rule *rules_match(const struct rules *r, const char *text, size_t l
 
 const struct rule *rules_find(const struct rules *r, const char *identity); /* borrowed likewise; NULL: none */
 uint32_t rules_count(const struct rules *r);
+/* Whether producers of any rule enter at another phase than 0: else nobody need match a rule for that. */
+bool rules_have_later_ingress(const struct rules *r);
 
 #endif

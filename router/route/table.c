@@ -112,6 +112,13 @@ struct routes *routes_new(uint32_t count, uint32_t remote_count)
     return r;
 }
 
+void address_set_fallback(struct address *a, struct address *f)
+{
+    ASSERT((!f->primary || f->primary == a) && (!address_fallback(a) || address_fallback(a) == f));
+    f->primary = a;
+    rcu_publish(&a->fallback, f);
+}
+
 void address_publish(struct address *a, struct routes *r)
 {
     struct routes *last = atomic_load_explicit(&a->routes, memory_order_relaxed);

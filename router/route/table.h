@@ -8,6 +8,7 @@
  *   T1  One address for each key.
  *   T2  `routes` is never NULL once the address can be found.
  *   T3  An address is freed only after every worker has passed a quiet point since it was taken out.
+ *   T4  An address and its fallback are taken out together, when neither is used.
  *
  * Thread: control, except where said.
  */
@@ -60,13 +61,16 @@ struct address {
     /* any thread */
     _Atomic(struct address *) chain; /* next in the bucket */
     _Atomic(struct routes *) routes;
+    _Atomic(struct address *) fallback; /* where messages go that find nobody here; NULL: nowhere. See T4 */
+    _Atomic uint64_t redirected;        /* relaxed: deliveries that went there */
     _Atomic uint64_t anonymous_ingress; /* relaxed: deliveries that came without a targeted link */
     _Atomic uint64_t in_process_count;  /* relaxed: deliveries to the router itself */
     /* control */
-    struct list node;      /* in the table's order of creation */
-    struct list changed;   /* in the list of addresses whose routes are to be built */
-    struct list senders;   /* links that send to it */
-    struct list receivers; /* links that receive from it */
+    struct list node;        /* in the table's order of creation */
+    struct list changed;     /* in the list of addresses whose routes are to be built */
+    struct list senders;     /* links that send to it */
+    struct list receivers;   /* links that receive from it */
+    struct address *primary; /* whose fallback this is; NULL: it is none */
     uint32_t receiver_count, sender_count;
     uint32_t user_count; /* links that may still reach it, those that have gone and are not released included */
     uint32_t *remotes;   /* indices of other routers that have receivers */
@@ -90,6 +94,8 @@ void table_remove(struct table *t, struct address *a) ON_CONTROL;
 struct list *table_addresses(struct table *t) ON_CONTROL;
 uint32_t table_count(const struct table *t) ON_CONTROL;
 
+/* From now on what finds nobody at a goes to f; both stay as long as one is used. Nothing is done twice. */
+void address_set_fallback(struct address *a, struct address *f) ON_CONTROL;
 /* Publish r, which is taken, as where a's messages go. */
 void address_publish(struct address *a, struct routes *r) ON_CONTROL;
 /* With room for so many links and other routers. */
@@ -106,6 +112,20 @@ static inline bool routes_are_empty(const struct routes *r)
 static inline const struct routes *address_routes(const struct address *a)
 {
     return rcu_read(&a->routes);
+}
+static inline struct address *address_fallback(const struct address *a)
+{
+    return rcu_read(&a->fallback);
+}
+static inline void address_count_redirected(struct address *a)
+{
+    atomic_fetch_add_explicit(&a->redirected, 1, memory_order_relaxed);
+}
+/* Whether a message to it finds somebody, there or at its fallback. */
+static inline bool address_leads_somewhere(const struct address *a)
+{
+    const struct address *f = address_fallback(a);
+    return !routes_are_empty(address_routes(a)) || (f && !routes_are_empty(address_routes(f)));
 }
 
 #endif

@@ -964,19 +964,20 @@ def test_agent_create_address_name_conflict(node):
 
 
 @pytest.mark.parametrize(
-    "body, part",
+    "body, told, shown",
     [
-        ({"waypoint": "yes"}, "waypoints"),
-        ({"ingressPhase": 2, "egressPhase": "3"}, "waypoints"),
-        ({"fallback": True}, "fallback"),
-        ({"enableFallback": "true"}, "fallback"),
+        ({"waypoint": "yes"}, (0, 1, False), (True, 0, 1, False)),
+        ({"waypoint": "yes", "ingressPhase": 0, "egressPhase": "2"}, (0, 2, False), (False, 0, 2, False)),
+        ({"ingressPhase": 2, "egressPhase": "3"}, (2, 3, False), (False, 2, 3, False)),
+        ({"ingressPhase": 0, "egressPhase": 1}, (0, 1, False), (True, 0, 1, False)),
+        ({"fallback": True}, (0, 0, True), (False, 0, 0, True)),
+        ({"enableFallback": "true"}, (0, 0, True), (False, 0, 0, True)),
     ],
 )
-def test_agent_create_address_of_a_later_version(node, body, part):
-    status, text, answer = node.ask("CREATE", dict(body, prefix="x"), type="router.config.address")
-    assert (
-        status == 501 and part in text and "not yet in this version" in text and answer is None and not node.core.calls
-    )
+def test_agent_create_address_with_phases_or_fallback(node, body, told, shown):
+    made = node.good("CREATE", dict(body, prefix="x"), type="router.config.address")
+    assert tuple(made[k] for k in ("waypoint", "ingressPhase", "egressPhase", "fallback")) == shown
+    assert tuple(node.core.calls[0][3][k] for k in ("ingressPhase", "egressPhase", "fallback")) == told
 
 
 @pytest.mark.parametrize("short", ["linkRoute", "autoLink", "exchange", "binding"])

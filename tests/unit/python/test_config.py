@@ -304,8 +304,6 @@ REFUSED_VALUES = {
     "mode": "edge",
     "role": "edge",
     "saslMechanisms": "PLAIN GSSAPI",
-    "ingressPhase": "3",
-    "egressPhase": "3",
     "saslConfigName": "x",
 }
 
@@ -334,9 +332,11 @@ def test_config_refused_attribute_under_its_old_name_is_shown_where_it_stands():
         "policy {\n enableVhostPolicy: no\n maxConnections: 5\n defaultVhost: x\n}",
         "router {\n mode: standalone\n helloInterval: 2\n allowResumableLinkRoute: no\n metadata: m\n}",
         "dummy {\n arg1: x\n}",
+        "address {\n prefix: a\n waypoint: yes\n}\naddress {\n prefix: b\n ingressPhase: 1\n egressPhase: 3\n}",
+        "address {\n prefix: a\n enableFallback: yes\n}",
     ],
 )
-def test_config_what_changes_nothing_is_accepted(text):
+def test_config_what_is_carried_out_or_changes_nothing_is_accepted(text):
     assert lines(text) == []
 
 
@@ -491,6 +491,13 @@ def test_levels_unknown_word(text):
             "ROUTER_CORE",
             32,
             "Error configuring address: Phase values must be between 0 and 9 (q.conf:1:1)",
+        ),
+        (
+            "prefix: a\nwaypoint: yes\nenableFallback: yes",
+            "ROUTER_CORE",
+            32,
+            "Error configuring address: Fallback cannot be specified with waypoint or non-zero ingress and egress "
+            "phases (q.conf:1:1)",
         ),
     ],
 )
