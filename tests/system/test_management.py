@@ -10,7 +10,7 @@ from support.deadline import seconds, wait_until
 from support.peers import Peers
 from support.router import Config
 from support.tool import failure, output
-from support.wire import CLOSE, Wire
+from support.wire import ATTACH, CLOSE, Wire
 
 
 @pytest.fixture
@@ -179,6 +179,19 @@ def test_management_links_are_paged_without_gap_or_double(router, peers):
     assert [link["owningAddr"] for link in mine] == ["M0closest/%d" % i for i in range(300)]
     assert len({link["identity"] for link in links}) == len(links)
     assert mine[0]["linkName"] == outboxes[0].link.name
+
+
+def test_management_links_with_all_attributes_are_all_there(router):
+    """A row has a list of 128 numbers; 500 rows are more values than proton keeps of one message."""
+    with Wire(router) as wire:
+        wire.open_session()
+        for handle in range(700):
+            wire.attach("l%d" % handle, handle, False, "closest/%d" % handle, wait=False)
+        for _ in range(700):
+            wire.expect(ATTACH)
+        links = manage(router, "query", "--type=router.link")
+    assert {link["linkName"] for link in links} >= {"l%d" % handle for handle in range(700)}
+    assert all(len(link["ingressHistogram"]) == 128 for link in links if link["linkDir"] == "out")
 
 
 def test_management_router_counts_go_on_after_links_have_gone(router, peers):
