@@ -5,6 +5,9 @@ the way becomes an answer too. Departures from Qpid Dispatch, all where it answe
 in docs/differences-from-qpid-dispatch.md.
 """
 
+import collections
+import types
+
 from trunkline import actions, addresses, amqp, checks, core, entities, refusals, schema
 from trunkline.entities import ADDRESS, MANAGEMENT, Duplicate, make
 
@@ -43,6 +46,9 @@ NONE_YET = {
 NONE_YET[schema.find("router.config.binding")] = "No binding name or identity provided"
 NONE_YET[schema.find("router.connection.linkRoute")] = "No name or identity provided"
 CONSOLE = schema.find("console")
+# Core types of which there may be very many: so many rows are made in one turn.
+PAGED = {schema.find("connection"), schema.find("router.link"), schema.find("router.address")}
+PAGE = 200
 # Attributes that C knows of an entity that we hold: their values are asked for when the entity is shown.
 LIVE = {
     "connector": ("failoverUrls", "connectionStatus", "connectionMsg"),
@@ -110,14 +116,65 @@ def on_request(message, conn_id, to):
         reply_to = received.properties.get("reply_to")
         if not reply_to or "\0" in reply_to:
             return
-        status, description, body = _answer(received, conn_id)
-        answer = amqp.encode_message(
-            reply_to, received.correlation_id, {"statusCode": amqp.Int(status), "statusDescription": description}, body
-        )
-        if not core.send(reply_to, answer) and core.log_enabled("AGENT", core.DEBUG):
-            core.log("AGENT", core.DEBUG, "Nobody receives the answer to a management request at %s" % reply_to)
+        answer = Answer(received, reply_to, conn_id)
+        if not answer.go_on():
+            _later(answer)
     except Exception as error:
         _defect(error)
+
+
+# Answers that are made a part each turn of the router's loop, one after the other.
+_unfinished = collections.deque()
+# Beyond so many, one that comes is made at once, however long it takes: that holds up whoever asks so much.
+MAX_UNFINISHED = 64
+
+
+def _later(answer):
+    if len(_unfinished) >= MAX_UNFINISHED:
+        while not answer.go_on():
+            pass
+        return
+    _unfinished.append(answer)
+    if len(_unfinished) == 1:
+        core.again()
+
+
+def is_busy():
+    """Whether an answer is unfinished, and go_on() will be called."""
+    return bool(_unfinished)
+
+
+def go_on():
+    """Make one more part of the first unfinished answer. See core.py."""
+    try:
+        answer = _unfinished.popleft()
+        if not answer.go_on():
+            _unfinished.appendleft(answer)
+    except Exception as error:
+        _defect(error)
+    if _unfinished:
+        core.again()
+
+
+class Answer:
+    """The answer to one request, which may be made in parts."""
+
+    def __init__(self, received, reply_to, conn_id):
+        self.reply_to, self.correlation_id = reply_to, received.correlation_id
+        self.parts = _answer(received, conn_id)
+
+    def go_on(self):
+        """Make one part; if it was the last, send the whole. Result: whether it is done."""
+        try:
+            next(self.parts)
+            return False
+        except StopIteration as end:
+            status, description, body = end.value
+        head = {"statusCode": amqp.Int(status), "statusDescription": description}
+        octets = amqp.encode_message(self.reply_to, self.correlation_id, head, body)
+        if not core.send(self.reply_to, octets) and core.log_enabled("AGENT", core.DEBUG):
+            core.log("AGENT", core.DEBUG, "Nobody receives the answer to a management request at %s" % self.reply_to)
+        return True
 
 
 def _defect(error):
@@ -135,10 +192,12 @@ def _defect(error):
 
 
 def _answer(received, conn_id):
-    """(status, description, encoded body) for a request."""
+    """(status, description, encoded body) for a request: a generator, which pauses where others should have their turn."""
     try:
         request = _request(received, conn_id)
         status, body = _perform(request)
+        if isinstance(body, types.GeneratorType):
+            body = yield from body
         return status, DESCRIPTIONS[status], body
     except Failure as failure:
         return failure.status, str(failure), failure.body
@@ -437,8 +496,10 @@ def _query(request, core_type=None):
         known = dict.fromkeys(list(core_type.columns) + list(core_type.attributes))
         _refuse_unknown(asked, known, core_type)
         names = asked or _all_columns(core_type)
-        types = [core_type.columns.get(SAME_AS.get(core_type.short, {}).get(n, n)) for n in names]
-        return amqp.encode_table(names, types, _core_rows(request, core_type, names, offset, count))
+        kinds = [core_type.columns.get(SAME_AS.get(core_type.short, {}).get(n, n)) for n in names]
+        if core_type in PAGED:
+            return _table_in_pages(request, core_type, names, kinds, offset, count)
+        return amqp.encode_table(names, kinds, _core_rows(request, core_type, names, offset, count))
     requested = _known_type(request.entity_type) if request.entity_type else None
     selected = [t for t in schema.types() if requested is None or t.is_a(requested)]
     if requested is not None and selected == [requested]:
@@ -485,6 +546,20 @@ def _core_rows(request, entity_type, names, offset, count):
     wanted, build = _core_columns(entity_type, names)
     rows = core.query(entity_type.short, wanted, offset, count, request.conn_id)
     return rows if build is None else [build(row) for row in rows]
+
+
+def _table_in_pages(request, entity_type, names, kinds, offset, count):
+    """The octets of a table of many rows: a generator that pauses after each page."""
+    wanted, build = _core_columns(entity_type, names)
+    lists, after = [], 0
+    while True:
+        page = min(PAGE, count - len(lists)) if count else PAGE
+        rows, after = core.query_page(entity_type.short, wanted, after, offset, page, request.conn_id)
+        offset = 0
+        lists += amqp.encode_rows(kinds, rows if build is None else [build(row) for row in rows])
+        if len(rows) < page or len(lists) == count:
+            return amqp.join_table(names, lists)
+        yield
 
 
 def _core_columns(entity_type, names):
@@ -822,8 +897,8 @@ def _get_types(request):
 
 
 def _per_type(request, lists):
-    types = [_known_type(request.entity_type)] if request.entity_type else schema.types()
-    return amqp.encode({t.full: list(lists(t)) for t in types})
+    asked = [_known_type(request.entity_type)] if request.entity_type else schema.types()
+    return amqp.encode({t.full: list(lists(t)) for t in asked})
 
 
 def _get_operations(request):

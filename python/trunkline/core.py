@@ -26,6 +26,9 @@ agent.on_request(message: bytes, conn_id: int, to: str) -> None
     happens, but reject messages of more than agent.MAX_REQUEST octets (1 MiB): they are no requests. `import
     trunkline.agent` costs 1 to 5 ms: do it after start-up.
 
+agent.go_on() -> None
+    In the turn after again() was called. Never raises.
+
 Builtin module `_trunkline`: what C offers
 ------------------------------------------
 VERSION: str            the router's version, as `qdrouterd --version` prints it
@@ -48,6 +51,12 @@ query(kind: str, columns: tuple[str, ...], offset: int, count: int, conn_id: int
                         rows `offset` .. of all objects of that kind in order of creation (identity), at most `count`
                         (0: no limit); each row a tuple with as many values as columns. Counters are read without
                         stopping the workers. See "Kinds for query and read". conn_id as given to on_request.
+query_page(kind: str, columns: tuple[str, ...], after: int, offset: int, count: int, conn_id: int)
+    -> tuple[list[tuple], int]
+                        the same of the objects behind position `after` (0: from the first), and the position of the
+                        last row, to go on from in a later turn: what goes meanwhile is left out, what stays comes once.
+                        connection, router.link and router.address only.
+again() -> None         have agent.go_on() called in the next turn, once other work of the router has had its turn.
 read(kind: str, identity: str, columns: tuple[str, ...], conn_id: int) -> tuple | None
                         one such row; None if there is no such object.
 send(to: str, message: bytes) -> bool
@@ -169,6 +178,8 @@ VERSION = _trunkline.VERSION
 Error = _trunkline.Error
 apply = _trunkline.apply
 query = _trunkline.query
+query_page = _trunkline.query_page
+again = _trunkline.again
 read = _trunkline.read
 send = _trunkline.send
 log_entries = _trunkline.log_entries

@@ -5,6 +5,7 @@
 
 #include <router/mgmt/apply.h>
 #include <router/mgmt/failure.h>
+#include <router/mgmt/management.h>
 #include <router/mgmt/query.h>
 #include <router/route/request.h>
 #include <stdint.h>
@@ -134,6 +135,33 @@ static PyObject *core_query(PyObject *self, PyObject *args)
     return query_rows(kind, columns, (size_t)offset, (size_t)count, connection);
 }
 
+static PyObject *core_query_page(PyObject *self, PyObject *args)
+{
+    (void)self;
+    assert_on_control();
+    const char *kind;
+    PyObject *columns;
+    Py_ssize_t offset, count;
+    unsigned long long after, connection;
+    if (!PyArg_ParseTuple(args, "sO!KnnK:query_page", &kind, &PyTuple_Type, &columns, &after, &offset, &count,
+                          &connection))
+        return NULL;
+    if (offset < 0 || count < 0) {
+        failure_raise(FAILURE_VALUE, "offset and count may not be negative");
+        return NULL;
+    }
+    return query_page(kind, columns, after, (size_t)offset, (size_t)count, connection);
+}
+
+static PyObject *core_again(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    assert_on_control();
+    management_again();
+    Py_RETURN_NONE;
+}
+
 static PyObject *core_read(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -163,6 +191,8 @@ static PyMethodDef methods[] = {
     {"log_entries", core_log_entries, METH_VARARGS, NULL},
     {"apply", core_apply, METH_VARARGS, NULL},
     {"query", core_query, METH_VARARGS, NULL},
+    {"query_page", core_query_page, METH_VARARGS, NULL},
+    {"again", core_again, METH_NOARGS, NULL},
     {"read", core_read, METH_VARARGS, NULL},
     {"send", core_send, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <string.h>
 #include <trunkline/base/log.h>
+#include <trunkline/base/mailbox.h>
+#include <trunkline/io/loop.h>
 
 /* Larger ones are no requests: the agent's MAX_REQUEST. */
 enum { REQUEST_MAX = 1 << 20 };
@@ -75,7 +77,7 @@ enum err management_start(const char *path, char *why, size_t why_size)
     return OK;
 }
 
-/* The agent's function; NULL: raised. Borrowed for good. */
+/* The agent's functions; NULL: raised. Borrowed for good. */
 static PyObject *agent_function(void) ON_CONTROL
 {
     static PyObject *on_request;
@@ -84,11 +86,36 @@ static PyObject *agent_function(void) ON_CONTROL
     return on_request;
 }
 
+static PyObject *agent_go_on(void) ON_CONTROL
+{
+    static PyObject *go_on;
+    if (go_on == NULL)
+        go_on = find_function("trunkline.agent", "go_on");
+    return go_on;
+}
+
 static void log_failure(const char *what) ON_CONTROL
 {
     char why[2048];
     failure_take(NULL, why, sizeof why);
     LOG(AGENT, ERROR_LEVEL, "%s: %s", what, why);
+}
+
+static void go_on(struct letter *l)
+{
+    assert_on_control();
+    (void)l;
+    PyObject *function = agent_go_on();
+    PyObject *result = function == NULL ? NULL : PyObject_CallNoArgs(function);
+    if (result == NULL)
+        log_failure("The answer to a management request was lost");
+    Py_XDECREF(result);
+}
+
+void management_again(void)
+{
+    static struct letter letter = LETTER_INIT(go_on);
+    loop_post(loop_current(), &letter);
 }
 
 void management_warm_up(void)

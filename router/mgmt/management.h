@@ -21,6 +21,10 @@ enum err management_start(const char *path, char *why, size_t why_size) ON_CONTR
  * request. */
 void management_warm_up(void) ON_CONTROL;
 
+/* Call the agent's go_on() in the next turn of the loop that control runs: an answer that takes long is made a part
+ * each turn. */
+void management_again(void) ON_CONTROL;
+
 /* Answer the messages that come to the router's own addresses: to be given to request_serve(). */
 void management_on_request(const uint8_t *message, size_t n, uint64_t connection_id, const char *key);
 

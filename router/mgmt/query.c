@@ -120,40 +120,72 @@ static bool append_row(PyObject *rows, PyObject *row)
     return done;
 }
 
-static PyObject *make_rows(const struct kind *k, column_fn *const *columns, Py_ssize_t n, size_t offset, size_t count,
+/* Which rows: those behind `after`, without the first `offset` of them, at most `count` (0: all). */
+struct range {
+    uint64_t after;
+    size_t offset, count;
+    uint64_t last; /* out, where there are positions: that of the last row */
+};
+
+static const void *first_of(const struct kind *k, struct walk *w, const struct range *range)
+{
+    k->begin(w);
+    const void *object = k->next(w);
+    while (range->after && object != NULL && k->position(object) <= range->after)
+        object = k->next(w);
+    for (size_t i = 0; object != NULL && i < range->offset; i++)
+        object = k->next(w);
+    return object;
+}
+
+static PyObject *make_rows(const struct kind *k, column_fn *const *columns, Py_ssize_t n, struct range *range,
                            const struct asked *q)
 {
     PyObject *rows = PyList_New(0);
     struct walk w = {0};
-    k->begin(&w);
-    const void *object = k->next(&w);
-    for (; object != NULL && offset > 0; offset--)
-        object = k->next(&w);
-    size_t left = count == 0 ? SIZE_MAX : count;
-    for (; rows != NULL && object != NULL && left > 0; left--, object = k->next(&w))
+    const void *object = first_of(k, &w, range);
+    size_t left = range->count == 0 ? SIZE_MAX : range->count;
+    for (; rows != NULL && object != NULL && left > 0; left--, object = k->next(&w)) {
         if (!append_row(rows, make_row(object, columns, n, q)))
             Py_CLEAR(rows);
+        range->last = k->position ? k->position(object) : 0;
+    }
+    return rows;
+}
+
+static PyObject *rows_in(const struct kind *k, PyObject *columns, struct range *range, uint64_t connection) ON_CONTROL
+{
+    column_fn *functions[COLUMNS_MAX];
+    if (!find_columns(k, columns, functions))
+        return NULL;
+    struct asked q = {.now = clock_mono_ms(), .connection = connection};
+    /* Rows hold nothing that could form a cycle; looking for cycles every few hundred of them would take most of the
+     * time. */
+    int collects = PyGC_Disable();
+    PyObject *rows = make_rows(k, functions, PyTuple_GET_SIZE(columns), range, &q);
+    if (collects)
+        PyGC_Enable();
     return rows;
 }
 
 PyObject *query_rows(const char *kind, PyObject *columns, size_t offset, size_t count, uint64_t connection)
 {
-    column_fn *functions[COLUMNS_MAX];
     const struct kind *k = find_kind(kind);
-    if (k == NULL || !find_columns(k, columns, functions))
-        return NULL;
-    if (k->begin == NULL) {
+    if (k != NULL && k->begin == NULL)
         failure_raise(FAILURE_VALUE, "%s can be read by identity only", kind);
-        return NULL;
-    }
-    struct asked q = {.now = clock_mono_ms(), .connection = connection};
-    /* Rows hold nothing that could form a cycle; looking for cycles every few hundred of them would take most of the
-     * time. */
-    int collects = PyGC_Disable();
-    PyObject *rows = make_rows(k, functions, PyTuple_GET_SIZE(columns), offset, count, &q);
-    if (collects)
-        PyGC_Enable();
-    return rows;
+    struct range range = {.offset = offset, .count = count};
+    return k == NULL || k->begin == NULL ? NULL : rows_in(k, columns, &range, connection);
+}
+
+PyObject *query_page(const char *kind, PyObject *columns, uint64_t after, size_t offset, size_t count,
+                     uint64_t connection)
+{
+    const struct kind *k = find_kind(kind);
+    if (k != NULL && k->position == NULL)
+        failure_raise(FAILURE_VALUE, "%s cannot be asked for in pages", kind);
+    struct range range = {.after = after, .offset = offset, .count = count, .last = after};
+    PyObject *rows = k == NULL || k->position == NULL ? NULL : rows_in(k, columns, &range, connection);
+    return rows == NULL ? NULL : Py_BuildValue("(NK)", rows, (unsigned long long)range.last);
 }
 
 PyObject *query_read(const char *kind, const char *identity, PyObject *columns, uint64_t connection)

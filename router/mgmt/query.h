@@ -23,6 +23,11 @@ void query_configure(const struct query_conf *conf) ON_CONTROL;
  * raised Error 'Value' for an unknown kind or column. */
 struct _object *query_rows(const char *kind, struct _object *columns, size_t offset, size_t count,
                            uint64_t connection) ON_CONTROL;
+/* The same of the objects behind position `after` (0: from the first), for one answer in several turns: what goes
+ * meanwhile is not shown, what stays is, once. Of connections, links and addresses only.
+ *   Result: a new tuple of the list and the position of its last row, `after` if it is empty; NULL: raised as above. */
+struct _object *query_page(const char *kind, struct _object *columns, uint64_t after, size_t offset, size_t count,
+                           uint64_t connection) ON_CONTROL;
 /* The row of one object; None if there is none. */
 struct _object *query_read(const char *kind, const char *identity, struct _object *columns,
                            uint64_t connection) ON_CONTROL;

@@ -37,6 +37,8 @@ struct kind {
     void (*begin)(struct walk *w);             /* NULL: it can only be read by identity */
     const void *(*next)(struct walk *w);       /* NULL at the end */
     const void *(*find)(const char *identity); /* NULL: none. Good for one row */
+    /* A number of the object, from 1, ascending in the order of the walk; NULL: it is not asked for in pages. */
+    uint64_t (*position)(const void *object);
 };
 
 #define COLUMNS(array) .columns = array, .column_count = sizeof array / sizeof *array

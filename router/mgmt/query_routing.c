@@ -168,8 +168,13 @@ static const void *link_find(const char *identity)
     return l;
 }
 
-const struct kind query_kind_link = {"router.link", COLUMNS(link_columns), .begin = link_begin, .next = link_next,
-                                     .find = link_find};
+static uint64_t link_position(const void *object)
+{
+    return ((const struct link *)object)->identity;
+}
+
+const struct kind query_kind_link = {"router.link",     COLUMNS(link_columns), .begin = link_begin,
+                                     .next = link_next, .find = link_find,     .position = link_position};
 
 /* ---- addresses ---- */
 
@@ -248,8 +253,13 @@ static const void *address_find(const char *key)
     return table_find(here->world->table, key, strlen(key));
 }
 
-const struct kind query_kind_address = {"router.address", COLUMNS(address_columns), .begin = address_begin,
-                                        .next = address_next, .find = address_find};
+static uint64_t address_position(const void *object)
+{
+    return ((const struct address *)object)->number;
+}
+
+const struct kind query_kind_address = {"router.address",     COLUMNS(address_columns), .begin = address_begin,
+                                        .next = address_next, .find = address_find,     .position = address_position};
 
 /* ---- connections ---- */
 
@@ -319,8 +329,17 @@ static const void *connection_find(const char *identity)
     return query_identity_number(identity, &n) ? registry_connection(n) : NULL;
 }
 
-const struct kind query_kind_connection = {"connection", COLUMNS(connection_columns), .begin = connection_begin,
-                                           .next = connection_next, .find = connection_find};
+static uint64_t connection_position(const void *object)
+{
+    return ((const struct connection *)object)->listed_as;
+}
+
+const struct kind query_kind_connection = {"connection",
+                                           COLUMNS(connection_columns),
+                                           .begin = connection_begin,
+                                           .next = connection_next,
+                                           .find = connection_find,
+                                           .position = connection_position};
 
 /* ---- the router ---- */
 

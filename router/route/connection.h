@@ -92,6 +92,7 @@ struct connection {
     _Atomic uint32_t control_bits, worker_bits;
     /* control */
     struct list node;
+    uint64_t listed_as; /* ascending in the registry's list */
     bool listed, closing;
     struct link *edge_tracking; /* by which an edge router is told of destinations, edge_service.h; NULL: none */
 };

@@ -123,6 +123,7 @@ void registry_on_connection(struct letter *l)
     uint32_t bits = atomic_exchange(&c->control_bits, 0);
     if (bits & CONNECTION_OPENED) {
         list_append(&registry.connections, &c->node);
+        c->listed_as = registry_next_identity();
         registry.connection_count++;
         c->listed = true;
         if (c->connector && !(bits & CONNECTION_GONE))

@@ -12,6 +12,7 @@ enum { BUCKETS = 1 << 16 };
 struct table {
     struct list addresses;
     uint32_t count;
+    uint64_t last_number; /* of an address */
     _Atomic(struct address *) *heads;
 };
 
@@ -70,6 +71,7 @@ struct address *table_get(struct table *t, const char *key, enum distribution d,
     list_init(&a->receivers);
     atomic_init(&a->routes, routes_new(0, 0));
     list_append(&t->addresses, &a->node);
+    a->number = ++t->last_number;
     t->count++;
     _Atomic(struct address *) *head = bucket(t, a->hash);
     atomic_init(&a->chain, atomic_load_explicit(head, memory_order_relaxed));

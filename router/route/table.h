@@ -67,6 +67,7 @@ struct address {
     _Atomic uint64_t in_process_count;  /* relaxed: deliveries to the router itself */
     /* control */
     struct list node;        /* in the table's order of creation */
+    uint64_t number;         /* ascending in that order */
     struct list changed;     /* in the list of addresses whose routes are to be built */
     struct list senders;     /* links that send to it */
     struct list receivers;   /* links that receive from it */

@@ -114,6 +114,8 @@ class FakeCore(types.ModuleType):
         self.calls, self.lines, self.sent, self.entries = [], [], [], []
         self.fail = {}  # {(kind, op): Error} to raise
         self.next_identity = 1
+        self.turns_asked = 0
+        self.positions = {}
         self.tables = {
             "router": [
                 dict(
@@ -210,6 +212,19 @@ class FakeCore(types.ModuleType):
         assert kind not in ("connector", "policy")
         rows = self.tables[kind][offset : offset + count if count else None]
         return [self._row(kind, row, columns) for row in rows]
+
+    def query_page(self, kind, columns, after, offset, count, conn_id):
+        assert kind in ("connection", "router.link", "router.address") and type(after) is int
+        key = "key" if kind == "router.address" else "identity"
+        for row in self.tables[kind]:
+            self.positions.setdefault((kind, row[key]), len(self.positions) + 1)
+        behind = [row for row in self.tables[kind] if self.positions[kind, row[key]] > after]
+        page = behind[offset : offset + count if count else None]
+        last = self.positions[kind, page[-1][key]] if page else after
+        return [self._row(kind, row, columns) for row in page], last
+
+    def again(self):
+        self.turns_asked += 1
 
     def read(self, kind, identity, columns, conn_id):
         assert type(identity) is str

@@ -34,9 +34,20 @@ class Node:
     def __init__(self, core):
         self.core = core
 
+    def ask_now(self, operation, **properties):
+        """Ask for what takes one turn."""
+        agent.on_request(message(dict(properties, operation=operation), {}), 5, "$management")
+        head = amqp.decode_message(self.core.sent[-1][1]).application_properties
+        return head["statusCode"], head["statusDescription"], None
+
     def raw(self, octets):
         sent = len(self.core.sent)
         agent.on_request(octets, 5, "$management")
+        turns = 0
+        while agent.is_busy():
+            assert len(self.core.sent) == sent and self.core.turns_asked > turns
+            turns = self.core.turns_asked
+            agent.go_on()
         assert len(self.core.sent) - sent <= 1
         if len(self.core.sent) == sent:
             return None
@@ -560,6 +571,55 @@ def test_agent_every_query_is_paged(node, entity_type, total):
         expected = everything[offset : offset + count if count else None]
         assert node.query(entity_type, ["identity"], offset=offset, count=amqp.Long(count)) == expected
         assert node.query(entity_type, ["identity"], offset=str(offset), count=str(count)) == expected
+
+
+def ask_for_links(node):
+    """Begin a QUERY of all links, which takes several turns."""
+    agent.on_request(message(dict(operation="QUERY", entityType="router.link"), {"attributeNames": ["identity"]}), 5, "x")
+    assert agent.is_busy() and not node.core.sent
+
+
+def links_answered(node):
+    (_, answer), node.core.sent[:] = node.core.sent[-1], []
+    return [row[0] for row in amqp.decode_message(answer).body["results"]]
+
+
+def finish(node):
+    turns = 0
+    while agent.is_busy():
+        agent.go_on()
+        turns += 1
+    return turns
+
+
+def test_agent_query_of_many_rows_lets_others_have_their_turn(node):
+    ask_for_links(node)
+    status, _, _ = node.ask_now("READ", type="org.amqp.management", name="self")
+    assert status == 200 and agent.is_busy()
+    node.core.sent.clear()
+    assert finish(node) >= 1200 // agent.PAGE - 1
+    assert links_answered(node) == [row["identity"] for row in node.core.tables["router.link"]]
+
+
+def test_agent_query_in_turns_shows_what_stays(node):
+    ask_for_links(node)
+    agent.go_on()
+    links = node.core.tables["router.link"]
+    removed = [links.pop(0)["identity"], links.pop()["identity"]]
+    finish(node)
+    shown = links_answered(node)
+    assert len(shown) == len(set(shown)) and removed[1] not in shown
+    assert {row["identity"] for row in links} <= set(shown)
+
+
+def test_agent_many_long_queries_at_once_are_all_answered(node):
+    for _ in range(agent.MAX_UNFINISHED):
+        ask_for_links(node)
+    agent.on_request(message(dict(operation="QUERY", entityType="router.link"), {}), 5, "x")
+    assert len(node.core.sent) == 1  # at once
+    finish(node)
+    assert len(node.core.sent) == agent.MAX_UNFINISHED + 1
+    node.core.sent.clear()
 
 
 @pytest.mark.parametrize("key", ["offset", "count"])
@@ -1275,6 +1335,8 @@ def test_agent_mutated_requests_are_answered_or_dropped(node):
         node.core.sent.clear()
         node.core.lines.clear()
         agent.on_request(bytes(data), 5, "$management")
+        while agent.is_busy():
+            agent.go_on()
         answered += len(node.core.sent)
         assert not [line for line in node.core.lines if "request failed" in line[2]], (bytes(data), node.core.lines)
     assert answered > 500
@@ -1334,6 +1396,11 @@ def test_agent_attribute_values_of_every_type_are_answered(node, value):
 
 def test_agent_query_of_many_links_asks_c_for_the_page_only(node, monkeypatch):
     asked = []
-    monkeypatch.setattr(agent.core, "query", lambda *arguments: asked.append(arguments) or node.core.query(*arguments))
-    node.query("router.link", ["identity", "type", "linkName"], offset=500, count=500)
-    assert asked == [("router.link", ("identity", "linkName"), 500, 500, 5)]
+    page = node.core.query_page
+    monkeypatch.setattr(agent.core, "query_page", lambda *arguments: asked.append(arguments) or page(*arguments))
+    node.query("router.link", ["identity", "type", "linkName"], offset=500, count=250)
+    assert [(kind, columns, offset, count) for kind, columns, _, offset, count, _ in asked] == [
+        ("router.link", ("identity", "linkName"), 500, 200),
+        ("router.link", ("identity", "linkName"), 0, 50),
+    ]
+    assert asked[0][2] == 0 < asked[1][2]

@@ -1,0 +1,84 @@
+"""Management of a router that has much to show: others do not wait for it."""
+import threading
+
+from proton import Message
+
+from support.wire import ATTACH, SOURCE, TRANSFER, Wire, described
+
+LINKS = 4000
+# Not all: of a message with more than 65,535 values proton keeps only these.
+COLUMNS = ["identity", "owningAddr", "linkName", "linkDir", "deliveryCount", "unsettledCount", "creditAvailable", "connectionId"]
+
+
+def attach_many(wire, count):
+    """Receivers of addresses of their own, some at a time: a router does not keep answers without end."""
+    for first in range(0, count, 200):
+        for handle in range(first, min(first + 200, count)):
+            wire.attach("many-%d" % handle, handle, sender=False, address="many/%d" % handle, wait=False)
+        for _ in range(first, min(first + 200, count)):
+            wire.expect(ATTACH)
+
+
+class Manager(Wire):
+    """Asks $management, and takes an answer of any size."""
+
+    def __init__(self, router):
+        super().__init__(router)
+        self.open_session()
+        answer = self.attach("replies", 0, sender=False, address=None, source=described(SOURCE, None, None, None, None, True))
+        self.reply_to = answer.fields["source"].value[0]
+        self.attach("requests", 1, sender=True, address="$management")
+        self.wait_credit(1)
+        self.credit(0, 100)
+        self.asked = 0
+
+    def ask(self, body, **properties):
+        """The octets of the answer."""
+        request = Message(reply_to=self.reply_to, correlation_id=self.asked, properties=properties, body=body)
+        self.transfer(1, self.asked, request.encode(), settled=True)
+        self.asked += 1
+        octets = b""
+        while True:
+            part = self.expect(TRANSFER)
+            octets += part.payload
+            if not part.fields.get("more"):
+                return octets
+
+
+def rows_of(octets):
+    answer = Message()
+    answer.decode(octets)
+    assert answer.properties["statusCode"] == 200
+    names, rows = answer.body["attributeNames"], answer.body["results"]
+    return [dict(zip(names, row)) for row in rows]
+
+
+def attached_during(manager, client, done):
+    """Ask for all links, and attach one after the other meanwhile. Result: the answer's octets, how many were attached."""
+    answers = []
+    question = threading.Thread(target=lambda: answers.append(
+        manager.ask({"attributeNames": COLUMNS}, operation="QUERY", entityType="org.apache.qpid.dispatch.router.link")))
+    question.start()
+    attached = 0
+    while question.is_alive():
+        handle = done + attached
+        client.attach("client-%d" % handle, handle, sender=True, address="client")
+        attached += 1
+    question.join()
+    return answers[0], attached
+
+
+def test_management_query_of_thousands_of_links_lets_clients_attach(router):
+    with Wire(router) as many, Manager(router) as manager, Wire(router) as client:
+        many.open_session()
+        attach_many(many, LINKS)
+        client.open_session()
+        counts = []
+        # One turn for all rows would let in one or two; so does a machine that is busy elsewhere, but not each time.
+        while max(counts, default=0) <= 8 and len(counts) < 20:
+            answer, attached = attached_during(manager, client, sum(counts))
+            counts.append(attached)
+            links = rows_of(answer)
+            assert len({link["identity"] for link in links}) == len(links)
+            assert {"M0many/%d" % n for n in range(LINKS)} <= {link["owningAddr"] for link in links}
+        assert counts[-1] > 8, "so many links were attached during each answer: %s" % counts
