@@ -22,6 +22,7 @@ struct amqp_endpoint {
     enum endpoint_state state;
     bool server, speaks_sasl, requires_auth;
     enum phase { EXPECT_HEADER, IN_SASL, IN_AMQP } phase;
+    bool sasl_began; /* the peer's first SASL frame, which comes once, is in */
     amqp_check_password_fn *check_password;
     char *external_id;
     char *user;     /* who has authenticated, or the client's */
@@ -415,8 +416,8 @@ static bool is_header(const uint8_t *octets, size_t n)
 }
 
 /* Proton goes by the performative alone: to an Open inside the SASL layer, or to an outcome that a client sends, it
- * would answer as if the peer had authenticated. So each layer and side gets the frames that are its own (AMQP 1.0
- * part 5.3.1, SASL Frames). */
+ * would answer as if the peer had authenticated; of mechanisms said twice it loses the first. So each layer and side
+ * gets the frames that are its own, in their number (AMQP 1.0 part 5.3.2, SASL Negotiation). */
 static bool is_in_place(const struct amqp_endpoint *ep, const uint8_t *frame, size_t n)
 {
     size_t offset = n < AMQP_FRAME_HEAD ? 0 : frame[4] * 4u;
@@ -428,14 +429,17 @@ static bool is_in_place(const struct amqp_endpoint *ep, const uint8_t *frame, si
     uint64_t performative;
     if (amqp_read_descriptor(&body, &performative) != OK)
         return false;
+    bool is_sasl = ep->phase == IN_SASL && frame[5] == FRAME_TYPE_SASL;
     switch (performative) {
     case AMQP_DESC_SASL_INIT:
-    case AMQP_DESC_SASL_RESPONSE:
-        return ep->phase == IN_SASL && frame[5] == FRAME_TYPE_SASL && ep->server;
+        return is_sasl && ep->server && !ep->sasl_began;
     case AMQP_DESC_SASL_MECHANISMS:
+        return is_sasl && !ep->server && !ep->sasl_began;
+    case AMQP_DESC_SASL_RESPONSE:
+        return is_sasl && ep->server;
     case AMQP_DESC_SASL_CHALLENGE:
     case AMQP_DESC_SASL_OUTCOME:
-        return ep->phase == IN_SASL && frame[5] == FRAME_TYPE_SASL && !ep->server;
+        return is_sasl && !ep->server;
     default:
         return ep->phase == IN_AMQP && frame[5] == FRAME_TYPE_AMQP;
     }
@@ -447,6 +451,7 @@ void endpoint_input(struct amqp_endpoint *ep, const uint8_t *octets, size_t n)
         endpoint_fail(ep, "amqp:connection:framing-error", "a frame out of its place while the connection is opened");
         return;
     }
+    ep->sasl_began = ep->phase == IN_SASL;
     uint8_t protocol = n > 4 ? octets[4] : 0;
     if (ep->phase == EXPECT_HEADER && begins_tls(octets, n)) {
         endpoint_fail(ep, "amqp:connection:framing-error", "TLS was begun where it is not spoken");

@@ -113,6 +113,27 @@ static void test_conn_open_before_authentication_is_never_told(void **state)
     NOT_OPENED(false, AMQP_HEADER OPEN_OF_TYPE("\0"));
 }
 
+/* A client is told the mechanisms again: Proton would keep no track of the memory of its first choice. */
+static void test_conn_sasl_mechanisms_said_twice_are_refused(void **state)
+{
+    (void)state;
+    static const char mechanisms[] = "\0\0\0\x1c\2\1\0\0\0\x53\x40\xc0\x0f\1\xe0\x0c\1\xa3\x08"
+                                     "EXTERNAL\0";
+    struct amqp_conn_conf conf = test_conf(false);
+    struct owner *o = owner_new("client", &conf);
+    uint8_t out[1024];
+    owner_feed(o, SASL_HEADER, sizeof SASL_HEADER - 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(o->closed, 0);
+        owner_feed(o, mechanisms, sizeof mechanisms - 1);
+        while (owner_take(o, out, sizeof out))
+            ;
+    }
+    assert_int_equal(o->closed, 1);
+    assert_non_null(strstr(o->error, "amqp:connection:framing-error"));
+    owner_free(&o);
+}
+
 /* The initial response is absent: there is nothing to point into. */
 static void test_conn_sasl_plain_without_a_response_is_refused(void **state)
 {
@@ -134,6 +155,7 @@ int main(void)
         cmocka_unit_test(test_link_settle_many_ranges_out_of_order_in_one_turn_says_each),
         cmocka_unit_test(test_link_detach_amid_a_delivery_tells_it_lost),
         cmocka_unit_test(test_conn_open_before_authentication_is_never_told),
+        cmocka_unit_test(test_conn_sasl_mechanisms_said_twice_are_refused),
         cmocka_unit_test(test_conn_sasl_plain_without_a_response_is_refused),
         cmocka_unit_test(test_conn_sasl_frames_behind_the_sasl_layer_are_refused),
     };
