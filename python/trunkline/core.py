@@ -86,7 +86,7 @@ log      op 'update', at start for DEFAULT and then for the modules that the fil
          the file cannot be opened: the old setting stays.
 router   op 'create', once, before policy and all that follow. identity '1'.
          id                   str          1 to 127 characters; also the container id
-         mode                 str          'standalone'|'interior'
+         mode                 str          'standalone'|'interior'|'edge'
          workerThreads        int          >= 1
          defaultDistribution  str          'multicast', 'closest', 'balanced', 'unavailable'
          metadata             str or None

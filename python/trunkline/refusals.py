@@ -34,7 +34,6 @@ def no_mechanism_left(value):
 
 # (type, attribute, whether the value is refused, what it would need, what is allowed or None)
 ATTRIBUTES = (
-    ("router", "mode", lambda v: v == "edge", "edge routers", "standalone, interior"),
     ("router", "saslConfigDir", bool, "SASL by the Cyrus library", None),
     ("router", "saslConfigName", lambda v: v != "qdrouterd", "SASL by the Cyrus library", None),
     ("listener", "http", bool, "HTTP and WebSocket", "no"),
@@ -51,13 +50,6 @@ ATTRIBUTES = (
         no_mechanism_left,
         "a store of passwords or client certificates",
         "ANONYMOUS, alone or with others",
-    ),
-    (
-        "connector",
-        "role",
-        lambda v: v == "edge",
-        "edge routers",
-        "normal, inter-router, route-container",
     ),
     ("connector", "sslProfile", bool, "TLS", None),
     ("connector", "saslMechanisms", unknown_mechanisms, "SASL by the Cyrus library", " ".join(MECHANISMS)),

@@ -79,16 +79,25 @@ static enum distribution distribution_attr(struct attrs *a, const char *name) ON
     return d;
 }
 
-/* Result: whether the router is one of several. */
-static bool mode_attr(struct attrs *a, struct router_conf *conf) ON_CONTROL
+static enum router_mode mode_attr(struct attrs *a) ON_CONTROL
 {
-    const char *mode = attrs_text(a, "mode");
-    if (!mode)
-        return false;
-    conf->mode = strcmp(mode, "interior") == 0 ? ROUTER_INTERIOR : ROUTER_STANDALONE;
-    if (conf->mode == ROUTER_STANDALONE && strcmp(mode, "standalone") != 0)
-        attrs_fail(a, "mode", "is neither 'standalone' nor 'interior'");
-    return conf->mode == ROUTER_INTERIOR;
+    static const char *const names[] = {
+        [ROUTER_STANDALONE] = "standalone", [ROUTER_INTERIOR] = "interior", [ROUTER_EDGE] = "edge"};
+    const char *text = attrs_text(a, "mode");
+    for (int mode = 0; text && mode < (int)(sizeof names / sizeof *names); mode++)
+        if (strcmp(text, names[mode]) == 0)
+            return (enum router_mode)mode;
+    if (text)
+        attrs_fail(a, "mode", "is none of 'standalone', 'interior' and 'edge'");
+    return ROUTER_STANDALONE;
+}
+
+static void log_mode(const struct router_conf *conf)
+{
+    if (conf->mode == ROUTER_INTERIOR)
+        LOG(ROUTER, INFO, "Router started in Interior mode, area=0 id=%s", conf->id);
+    else
+        LOG(ROUTER, INFO, "Router started in %s mode", conf->mode == ROUTER_EDGE ? "Edge" : "Standalone");
 }
 
 static uint32_t seconds_attr(struct attrs *a, const char *name) ON_CONTROL
@@ -112,12 +121,12 @@ static PyObject *router_create(const char *identity, struct attrs *a)
     (void)identity;
     struct router_conf conf = {
         .id = attrs_text(a, "id"),
+        .mode = mode_attr(a),
         .default_distribution = distribution_attr(a, "defaultDistribution"),
         .worker_threads = (int)attrs_int(a, "workerThreads", 1, INT32_MAX),
     };
     struct mesh_conf mesh;
-    bool is_interior = mode_attr(a, &conf);
-    if (is_interior) {
+    if (conf.mode == ROUTER_INTERIOR) {
         mesh_attrs(a, &mesh);
         conf.mesh = &mesh;
     }
@@ -134,10 +143,7 @@ static PyObject *router_create(const char *identity, struct attrs *a)
     }
     state.worker_threads = conf.worker_threads;
     LOG(SERVER, INFO, "Container Name: %s", conf.id);
-    if (is_interior)
-        LOG(ROUTER, INFO, "Router started in Interior mode, area=0 id=%s", conf.id);
-    else
-        LOG(ROUTER, INFO, "Router started in Standalone mode");
+    log_mode(&conf);
     LOG(ROUTER, INFO, "Version: %s", TRUNKLINE_VERSION);
     return none_unless_raised();
 }

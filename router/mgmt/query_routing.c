@@ -9,6 +9,7 @@
 #include <router/route/topology.h>
 #include <router/route/registry.h>
 #include <router/route/table.h>
+#include <router/route/uplink.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -269,6 +270,12 @@ static PyObject *connection_idle(const struct connection *c, mono_ms now)
     return last == 0 ? query_none() : query_number(seconds_since(last, now));
 }
 
+static bool connection_is_reserve(const struct connection *c)
+{
+    assert_on_control();
+    return uplink_is_reserve(c);
+}
+
 #define CONNECTION_COLUMNS(X)                                                                                          \
     X(identity, query_decimal(o->id))                                                                                  \
     X(host, query_text(o->host))                                                                                       \
@@ -287,7 +294,7 @@ static PyObject *connection_idle(const struct connection *c, mono_ms now)
     X(tenant, query_none())                                                                                            \
     X(ssl, boolean(false))                                                                                             \
     X(opened, boolean(true))                                                                                           \
-    X(active, boolean(true))                                                                                           \
+    X(active, boolean(!connection_is_reserve(o)))                                                                      \
     X(adminStatus, query_text(o->closing ? "deleted" : "enabled"))                                                     \
     X(operStatus, query_text(o->closing ? "closing" : "up"))                                                           \
     X(uptimeSeconds, query_number(seconds_since(o->opened, q->now)))                                                   \

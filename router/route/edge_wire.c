@@ -43,6 +43,47 @@ size_t edge_wire_write_tracking(uint8_t *out, size_t size, const char *key, bool
     return w.len;
 }
 
+/* Whole messages of few sections: those before the body are skipped. */
+static enum err find_body(const uint8_t *message, size_t n, struct amqp_reader *r)
+{
+    struct amqp_message_view v;
+    if (amqp_message_scan(message, n, AMQP_SECTION_PROPERTIES, &v) != OK)
+        return ERR_INVALID;
+    *r = amqp_reader(message + v.body, n - v.body);
+    return OK;
+}
+
+/* A boolean, or an octet that says the same: older routers read either. */
+static enum err read_flag(struct amqp_reader *r, bool *flag)
+{
+    int8_t octet;
+    if (amqp_read_bool(r, flag) == OK)
+        return OK;
+    if (amqp_read_byte(r, &octet) != OK)
+        return ERR_INVALID;
+    *flag = octet != 0;
+    return OK;
+}
+
+enum err edge_wire_read_tracking(const uint8_t *message, size_t n, struct slice *key, bool *has_destinations)
+{
+    struct amqp_reader r;
+    uint64_t code;
+    struct amqp_compound list;
+    if (find_body(message, n, &r) != OK || amqp_read_descriptor(&r, &code) != OK || code != AMQP_SECTION_VALUE ||
+        amqp_enter_list(&r, &list) != OK || list.count < 2 || amqp_read_string(&list.in, key) != OK)
+        return ERR_INVALID;
+    return read_flag(&list.in, has_destinations);
+}
+
+size_t edge_wire_write_heartbeat(uint8_t *out, size_t size, int32_t count)
+{
+    struct amqp_writer w = amqp_writer(out, size);
+    amqp_write_descriptor(&w, AMQP_SECTION_VALUE);
+    amqp_write_int(&w, count);
+    return w.len;
+}
+
 /* properties(message-id, user-id, to, subject, reply-to, correlation-id, ...): AMQP 1.0 part 3.2.4, Properties */
 static enum err read_properties(struct amqp_reader *r, struct edge_lookup *out)
 {
@@ -66,29 +107,35 @@ static enum err read_properties(struct amqp_reader *r, struct edge_lookup *out)
     return OK;
 }
 
-static enum err read_application_properties(struct amqp_reader *r)
+struct numbers {
+    uint32_t version, opcode, status;
+};
+
+/* Version, opcode and, in an answer, status. Result: false, malformed. */
+static bool read_numbers(struct amqp_reader *r, struct numbers *out)
 {
     uint64_t code;
     struct amqp_compound map;
-    uint32_t version = 0, opcode = 0;
     if (amqp_read_descriptor(r, &code) != OK || code != AMQP_SECTION_APPLICATION_PROPERTIES ||
         amqp_enter_map(r, &map) != OK)
-        return ERR_INVALID;
+        return false;
     for (uint32_t i = 0; i + 1 < map.count; i += 2) {
         struct slice key;
         uint32_t number;
         if (amqp_read_text(&map.in, &key) != OK)
-            return ERR_INVALID;
+            return false;
         if (amqp_read_uint(&map.in, &number) != OK) {
             if (amqp_skip(&map.in) != OK)
-                return ERR_INVALID;
+                return false;
         } else if (amqp_slice_is(key, "version")) {
-            version = number;
+            out->version = number;
         } else if (amqp_slice_is(key, "opcode")) {
-            opcode = number;
+            out->opcode = number;
+        } else if (amqp_slice_is(key, "status")) {
+            out->status = number;
         }
     }
-    return version == LOOKUP_VERSION && opcode == LOOKUP_OPCODE ? OK : ERR_INVALID;
+    return out->version == LOOKUP_VERSION && out->opcode == LOOKUP_OPCODE;
 }
 
 static enum err read_body(struct amqp_reader *r, struct edge_lookup *out)
@@ -109,7 +156,8 @@ enum err edge_wire_read_lookup(const uint8_t *message, size_t n, struct edge_loo
     if (amqp_message_scan(message, n, AMQP_SECTION_PROPERTIES, &v) != OK || !v.properties.length)
         return ERR_INVALID;
     struct amqp_reader r = amqp_reader(message + v.properties.offset, n - v.properties.offset);
-    if (read_properties(&r, &found) != OK || read_application_properties(&r) != OK || read_body(&r, &found) != OK)
+    struct numbers numbers = {0};
+    if (read_properties(&r, &found) != OK || !read_numbers(&r, &numbers) || read_body(&r, &found) != OK)
         return ERR_INVALID;
     *out = found;
     return OK;
@@ -121,23 +169,53 @@ static void write_number(struct amqp_writer *w, const char *key, uint32_t number
     amqp_write_uint(w, number);
 }
 
+/* The properties that both kinds have, five or six fields: to or reply-to, and correlation-id. */
+static void write_properties(struct amqp_writer *w, const struct edge_lookup *l, bool is_answer)
+{
+    amqp_write_descriptor(w, AMQP_SECTION_PROPERTIES);
+    size_t properties = begin(w, AMQP_CODE_LIST32, 6);
+    amqp_write_null(w);
+    amqp_write_null(w);
+    if (is_answer)
+        amqp_write_string(w, l->reply_to.data, l->reply_to.len);
+    else
+        amqp_write_null(w);
+    amqp_write_null(w);
+    if (is_answer)
+        amqp_write_null(w);
+    else
+        amqp_write_string(w, l->reply_to.data, l->reply_to.len);
+    if (l->correlation.len)
+        amqp_write_raw(w, l->correlation.data, l->correlation.len);
+    else
+        amqp_write_null(w);
+    end(w, properties);
+}
+
+size_t edge_wire_write_lookup(uint8_t *out, size_t size, const struct edge_lookup *l)
+{
+    struct amqp_writer w = amqp_writer(out, size);
+    write_header(&w);
+    write_properties(&w, l, false);
+    amqp_write_descriptor(&w, AMQP_SECTION_APPLICATION_PROPERTIES);
+    size_t map = begin(&w, AMQP_CODE_MAP32, 4);
+    write_number(&w, "version", LOOKUP_VERSION);
+    write_number(&w, "opcode", LOOKUP_OPCODE);
+    end(&w, map);
+    amqp_write_descriptor(&w, AMQP_SECTION_VALUE);
+    size_t body = begin(&w, AMQP_CODE_LIST32, 2);
+    amqp_write_string(&w, l->address.data, l->address.len);
+    amqp_write_bool(&w, l->is_sender);
+    end(&w, body);
+    return w.len;
+}
+
 size_t edge_wire_write_answer(uint8_t *out, size_t size, const struct edge_lookup *to,
                               const struct edge_lookup_answer *a)
 {
     struct amqp_writer w = amqp_writer(out, size);
     write_header(&w);
-    amqp_write_descriptor(&w, AMQP_SECTION_PROPERTIES);
-    size_t properties = begin(&w, AMQP_CODE_LIST32, 6);
-    amqp_write_null(&w);
-    amqp_write_null(&w);
-    amqp_write_string(&w, to->reply_to.data, to->reply_to.len);
-    amqp_write_null(&w);
-    amqp_write_null(&w);
-    if (to->correlation.len)
-        amqp_write_raw(&w, to->correlation.data, to->correlation.len);
-    else
-        amqp_write_null(&w);
-    end(&w, properties);
+    write_properties(&w, to, true);
     amqp_write_descriptor(&w, AMQP_SECTION_APPLICATION_PROPERTIES);
     size_t map = begin(&w, AMQP_CODE_MAP32, 6);
     write_number(&w, "version", LOOKUP_VERSION);
@@ -150,4 +228,37 @@ size_t edge_wire_write_answer(uint8_t *out, size_t size, const struct edge_looku
     amqp_write_bool(&w, a->has_destinations);
     end(&w, body);
     return w.len;
+}
+
+static enum err read_correlation(struct amqp_reader *r, struct slice *out)
+{
+    enum { CORRELATION = 5 };
+    uint64_t code;
+    struct amqp_compound fields;
+    if (amqp_read_descriptor(r, &code) != OK || code != AMQP_SECTION_PROPERTIES || amqp_enter_list(r, &fields) != OK ||
+        fields.count <= CORRELATION)
+        return ERR_INVALID;
+    for (int i = 0; i < CORRELATION; i++)
+        if (amqp_skip(&fields.in) != OK)
+            return ERR_INVALID;
+    return amqp_read_string(&fields.in, out);
+}
+
+enum err edge_wire_read_answer(const uint8_t *message, size_t n, struct slice *correlation,
+                               struct edge_lookup_answer *a)
+{
+    struct amqp_message_view v;
+    uint64_t code;
+    struct amqp_compound list;
+    struct numbers numbers = {.status = EDGE_LOOKUP_NOT_FOUND};
+    if (amqp_message_scan(message, n, AMQP_SECTION_PROPERTIES, &v) != OK || !v.properties.length)
+        return ERR_INVALID;
+    struct amqp_reader r = amqp_reader(message + v.properties.offset, n - v.properties.offset);
+    if (read_correlation(&r, correlation) != OK || !read_numbers(&r, &numbers) ||
+        amqp_read_descriptor(&r, &code) != OK || code != AMQP_SECTION_VALUE || amqp_enter_list(&r, &list) != OK ||
+        list.count < 2 || read_flag(&list.in, &a->is_link_route) != OK ||
+        read_flag(&list.in, &a->has_destinations) != OK)
+        return ERR_INVALID;
+    a->status = numbers.status;
+    return OK;
 }

@@ -12,9 +12,11 @@
  *     properties        to, correlation-id
  *     application-properties   version 1, opcode 1, status
  *     value             list of: boolean, it is a link route; boolean, it has destinations
+ *   heartbeat, edge -> interior, presettled
+ *     value             int, counted from 0
  *
  * Router annotations are not written here: they come to each message as it leaves (forward.h).
- * Source: wire-protocol reference 2.5.1, Address tracking; 2.5.2, Address lookup.
+ * Source: wire-protocol reference 2.5.1, Address tracking; 2.5.2, Address lookup; 2.5.4, Heartbeat.
  */
 #ifndef TRUNKLINE_ROUTE_EDGE_WIRE_H
 #define TRUNKLINE_ROUTE_EDGE_WIRE_H
@@ -27,6 +29,9 @@
 
 /* Result: the octets needed; nothing counts when they are more than size. */
 size_t edge_wire_write_tracking(uint8_t *out, size_t size, const char *key, bool has_destinations);
+
+/* Read one. Result: its key, borrowed from the message. Errors: ERR_INVALID, it is not of that form. */
+enum err edge_wire_read_tracking(const uint8_t *message, size_t n, struct slice *key, bool *has_destinations);
 
 enum edge_lookup_status { EDGE_LOOKUP_FOUND = 0, EDGE_LOOKUP_NOT_FOUND = 3 };
 
@@ -41,9 +46,17 @@ struct edge_lookup {
 enum err edge_wire_read_lookup(const uint8_t *message, size_t n, struct edge_lookup *out);
 
 struct edge_lookup_answer {
-    enum edge_lookup_status status;
+    uint32_t status; /* enum edge_lookup_status, or another that an interior router says */
     bool is_link_route, has_destinations;
 };
+
+/* Result: as of edge_wire_write_tracking(). All members of l are written; correlation must be there. */
+size_t edge_wire_write_lookup(uint8_t *out, size_t size, const struct edge_lookup *l);
+/* Read an answer; *correlation is its text, borrowed from the message. Errors: ERR_INVALID, it is not one, of version
+ * 1, that can be told from others. */
+enum err edge_wire_read_answer(const uint8_t *message, size_t n, struct slice *correlation,
+                               struct edge_lookup_answer *a);
+size_t edge_wire_write_heartbeat(uint8_t *out, size_t size, int32_t count);
 
 /* Result: as of edge_wire_write_tracking(). */
 size_t edge_wire_write_answer(uint8_t *out, size_t size, const struct edge_lookup *to,

@@ -101,12 +101,81 @@ static void test_edge_wire_lookup_of_another_version_or_opcode_is_refused(void *
     }
 }
 
+static void test_edge_wire_lookup_is_the_recorded_one(void **state)
+{
+    (void)state;
+    struct edge_lookup l;
+    uint8_t out[512];
+    assert_int_equal(edge_wire_read_lookup(asked, sizeof asked, &l), OK);
+    size_t n = edge_wire_write_lookup(out, sizeof out, &l);
+    /* Without the annotations of routers, which come as the message leaves. */
+    const size_t header = 15, annotations = 5 + 0x38;
+    assert_int_equal(n, sizeof asked - annotations);
+    assert_memory_equal(out, asked, header);
+    assert_memory_equal(out + header, asked + header + annotations, n - header);
+}
+
+static void test_edge_wire_recorded_answer_is_read(void **state)
+{
+    (void)state;
+    struct slice correlation;
+    struct edge_lookup_answer a = {.is_link_route = true, .has_destinations = true};
+    assert_int_equal(edge_wire_read_answer(answered, sizeof answered, &correlation, &a), OK);
+    assert_true(amqp_slice_is(correlation, "client-000000006b002372387e74bf"));
+    assert_int_equal(a.status, EDGE_LOOKUP_NOT_FOUND);
+    assert_false(a.is_link_route || a.has_destinations);
+}
+
+static void test_edge_wire_recorded_tracking_is_read(void **state)
+{
+    (void)state;
+    struct slice key;
+    bool has = false;
+    assert_int_equal(edge_wire_read_tracking(told, sizeof told, &key, &has), OK);
+    assert_true(amqp_slice_is(key, "M0closest/i"));
+    assert_true(has);
+}
+
+static void test_edge_wire_answer_and_tracking_cut_anywhere_are_refused(void **state)
+{
+    (void)state;
+    struct slice s;
+    struct edge_lookup_answer a;
+    bool has;
+    for (size_t n = 0; n < sizeof answered; n++) {
+        uint8_t *part = malloc(n ? n : 1);
+        memcpy(part, answered, n);
+        assert_int_equal(edge_wire_read_answer(part, n, &s, &a), ERR_INVALID);
+        free(part);
+    }
+    for (size_t n = 0; n < sizeof told; n++) {
+        uint8_t *part = malloc(n ? n : 1);
+        memcpy(part, told, n);
+        assert_int_equal(edge_wire_read_tracking(part, n, &s, &has), ERR_INVALID);
+        free(part);
+    }
+}
+
+static void test_edge_wire_heartbeat_is_the_recorded_one(void **state)
+{
+    (void)state;
+    static const uint8_t beat[] = {0x00, 0x53, 0x77, 0x54, 0x03}; /* 07a, frame 45 */
+    uint8_t out[16];
+    assert_int_equal(edge_wire_write_heartbeat(out, sizeof out, 3), sizeof beat);
+    assert_memory_equal(out, beat, sizeof beat);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_edge_wire_recorded_lookup_is_read),
         cmocka_unit_test(test_edge_wire_answer_is_the_recorded_one),
         cmocka_unit_test(test_edge_wire_tracking_is_the_recorded_one),
+        cmocka_unit_test(test_edge_wire_lookup_is_the_recorded_one),
+        cmocka_unit_test(test_edge_wire_recorded_answer_is_read),
+        cmocka_unit_test(test_edge_wire_recorded_tracking_is_read),
+        cmocka_unit_test(test_edge_wire_answer_and_tracking_cut_anywhere_are_refused),
+        cmocka_unit_test(test_edge_wire_heartbeat_is_the_recorded_one),
         cmocka_unit_test(test_edge_wire_lookup_cut_anywhere_is_refused),
         cmocka_unit_test(test_edge_wire_lookup_of_another_version_or_opcode_is_refused),
     };

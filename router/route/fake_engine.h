@@ -284,6 +284,13 @@ void request_post(const struct origin *o, uint64_t connection_id, const char *ke
     say("request #%u of %zu octets to %s; ", o->delivery_id, n, key);
 }
 
+void request_post_own(const struct origin *o, struct own_link *to, const uint8_t *message, size_t n)
+{
+    (void)to;
+    (void)message;
+    say("request #%u of %zu octets to its owner; ", o->delivery_id, n);
+}
+
 /* ---- a router of one worker ---- */
 
 static struct route_world world;

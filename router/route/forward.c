@@ -164,7 +164,7 @@ bool forward_choose(const struct address *a, const struct routes *r, const struc
 uint32_t forward_copies_max(const struct routes *r)
 {
     const struct topology *t = r->remote_count ? topology_now() : NULL;
-    return r->count + (t ? t->trunk_count : 0);
+    return r->count + (here->world->uplink ? 1 : 0) + (t ? t->trunk_count : 0);
 }
 
 /* Whether the message has been at the router with this index. */
@@ -193,11 +193,17 @@ static bool is_among(const struct link_token *to, uint32_t n, struct link_token 
 uint32_t forward_copies(const struct routes *r, const struct passage *p, struct link_token *to)
 {
     uint32_t n = 0;
+    bool goes_up = p->up && p->up->count;
     for (uint32_t i = 0; i < r->count; i++) {
         if (is_echo(&r->to[i], p))
             continue;
+        goes_up = goes_up && !r->to[i].edge;
         to[n++] = r->to[i].link;
         count_sent(r->to[i].load);
+    }
+    if (goes_up) {
+        to[n++] = p->up->to[0].link;
+        count_sent(p->up->to[0].load);
     }
     uint32_t local = n;
     const struct topology *t = r->remote_count && p->ingress != FORWARD_NOWHERE ? topology_now() : NULL;
@@ -452,19 +458,41 @@ static bool is_last_of_trace(const struct amqp_annotations *a, struct slice node
     return id.len == node.len && memcmp(id.data, node.data, node.len) == 0;
 }
 
-struct slice forward_write_annotations(const struct slice *message, const struct named_address *for_)
+/* The annotations of a message, and where they are or belong. Result: false, it could not be read. */
+static bool find_annotations(const struct slice *message, struct amqp_annotations *a, struct slice *section)
 {
     struct amqp_message_view v;
-    struct amqp_annotations a = {0};
     const char *why;
     const uint8_t *m = message->data;
+    *a = (struct amqp_annotations){0};
     if (amqp_message_scan(m, message->len, AMQP_SECTION_MESSAGE_ANNOTATIONS, &v) == ERR_INVALID)
+        return false;
+    *section = (struct slice){.data = m + annotations_place(&v), .len = v.message_annotations.length};
+    if (amqp_annotations_read(*section, false, a, &why) != OK)
+        *a = (struct amqp_annotations){0};
+    return true;
+}
+
+/* The message with these annotations in the section's place, in a new buffer. */
+static struct slice with_annotations(const struct slice *message, const struct slice *section,
+                                     const struct amqp_annotations *a, struct slice next)
+{
+    const uint8_t *m = message->data;
+    size_t at = (size_t)(section->data - m), end = at + section->len;
+    size_t room = amqp_annotations_size_max(a, next);
+    struct buffer *b = buffer_new(message->len - section->len + room);
+    memcpy(b->bytes, m, at);
+    size_t written = amqp_annotations_write(b->bytes + at, room, a, next);
+    memcpy(b->bytes + at + written, m + end, message->len - end);
+    return (struct slice){.buf = b, .data = b->bytes, .len = at + written + message->len - end};
+}
+
+struct slice forward_write_annotations(const struct slice *message, const struct named_address *for_)
+{
+    struct amqp_annotations a;
+    struct slice section;
+    if (!find_annotations(message, &a, &section))
         return (struct slice){0};
-    uint32_t at = annotations_place(&v);
-    uint32_t end = at + v.message_annotations.length;
-    struct slice section = {.data = m + at, .len = v.message_annotations.length};
-    if (amqp_annotations_read(section, false, &a, &why) != OK)
-        a = (struct amqp_annotations){0};
     if (for_->text.len) {
         a.to = for_->text;
         a.phase = for_->phase;
@@ -473,12 +501,23 @@ struct slice forward_write_annotations(const struct slice *message, const struct
     if (!a.ingress.data)
         a.ingress = me;
     const struct slice next = a.trace.count && is_last_of_trace(&a, me) ? (struct slice){0} : me;
-    size_t room = amqp_annotations_size_max(&a, next);
-    struct buffer *b = buffer_new(message->len - section.len + room);
-    memcpy(b->bytes, m, at);
-    size_t written = amqp_annotations_write(b->bytes + at, room, &a, next);
-    memcpy(b->bytes + at + written, m + end, message->len - end);
-    return (struct slice){.buf = b, .data = b->bytes, .len = at + written + message->len - end};
+    return with_annotations(message, &section, &a, next);
+}
+
+struct slice forward_write_upwards(const struct slice *message, const struct named_address *for_)
+{
+    struct amqp_annotations a;
+    struct slice section;
+    const struct slice nobody = {0};
+    if (!find_annotations(message, &a, &section) || (!for_->text.len && !a.ingress.data && !a.trace.count))
+        return nobody;
+    if (for_->text.len) {
+        a.to = for_->text;
+        a.phase = for_->phase;
+    }
+    a.ingress = nobody;
+    memset(&a.trace, 0, sizeof a.trace);
+    return with_annotations(message, &section, &a, nobody);
 }
 
 void relayed_state_init(struct relayed_state *r, const struct amqp_state *said)

@@ -14,7 +14,8 @@ struct passage {
         ingress; /* index of the router where it entered the mesh; FORWARD_NOWHERE: not known, so no copy to others */
     uint8_t priority;                           /* 0 to 9: which link between routers it takes */
     const struct amqp_annotations *annotations; /* NULL: it came from a client */
-    uint64_t edge; /* connection to an edge router that it came on, and does not go back on; 0: none */
+    const struct routes *up; /* of an edge router's uplink, to which a copy goes, too; NULL: none does */
+    uint64_t edge;           /* connection to an edge router that it came on, and does not go back on; 0: none */
 };
 enum { FORWARD_NOWHERE = UINT32_MAX };
 
@@ -26,9 +27,10 @@ enum { FORWARD_NOWHERE = UINT32_MAX };
  * reference 6.3, Distributions. There `closest` does not pass over full ones. */
 bool forward_choose(const struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
                     struct link_token *to);
-/* All destinations of a multicast address, each counted: receivers here, and one link towards other routers for each
- * neighbour that leads to any for which the ingress router is a valid origin, and that the message has not passed. to:
- * room for r->count links and as many as there are neighbours (forward_copies_max()). Result: how many. */
+/* All destinations of a multicast address, each counted: receivers here, the uplink if it is to have one and no
+ * receiver stands for it, and one link towards other routers for each neighbour that leads to any for which the ingress
+ * router is a valid origin, and that the message has not passed. to: room for r->count links and as many as there are
+ * neighbours (forward_copies_max()). Result: how many. */
 uint32_t forward_copies(const struct routes *r, const struct passage *p, struct link_token *to);
 uint32_t forward_copies_max(const struct routes *r);
 
@@ -87,6 +89,9 @@ struct slice forward_strip_annotations(const struct slice *message, bool cut);
  * came), where it entered the mesh (here, if nothing says otherwise), and this router as the last that it has passed,
  * once. In a new buffer as above. */
 struct slice forward_write_annotations(const struct slice *message, const struct named_address *for_);
+/* The message as an edge router passes it on to its interior router, which is where it enters the mesh: the address it
+ * is for, and nothing of where it has been. buf NULL: it can go as it is. */
+struct slice forward_write_upwards(const struct slice *message, const struct named_address *for_);
 
 /* A consumer's outcome as it is passed on: modified always says delivery-failed (wire-protocol reference 4.5). */
 struct relayed_state {

@@ -20,6 +20,7 @@ struct route_world {
     _Atomic(struct topology *) topology; /* rcu; NULL: there are no other routers */
     struct stamps *stamps;               /* of multicast messages that have passed; NULL: there are no other routers */
     enum distribution default_distribution;
+    struct address *uplink; /* of an edge router: where what is not here goes, uplink.h; NULL of others. Fixed */
 };
 
 struct route_here {

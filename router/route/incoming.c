@@ -479,8 +479,31 @@ static bool forward_to_fallback(struct link *l, struct amqp_transfer *t, const s
     return true;
 }
 
-static void forward(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
+/* Result: false, nobody can have it. */
+static bool deliver(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
                     const struct passage *p)
+{
+    const struct routes *r = address_routes(a);
+    bool copies = a->distribution == DISTRIBUTION_MULTICAST && (r->count > 1 || r->remote_count > 0 || p->up);
+    if (copies ? forward_to_all(l, t, payload, a, r, p) : forward_to_one(l, t, payload, a, r, p))
+        return true;
+    return forward_to_fallback(l, t, payload, a, p);
+}
+
+/* What an edge router makes of a message that says itself where it goes: there may be receivers elsewhere, of which it
+ * hears only when a sender is attached to their address (wire-protocol reference 7, Edge summary). A copy of a
+ * multicast message goes up, too; another, what nobody here can have. */
+static bool deliver_anonymous(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
+                              struct passage *p)
+{
+    struct address *up = p->edge ? NULL : here->world->uplink;
+    if (up && a != up && a->distribution == DISTRIBUTION_MULTICAST)
+        p->up = address_routes(up);
+    return deliver(l, t, payload, a, p) || (up && a != up && deliver(l, t, payload, up, p));
+}
+
+static void forward(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
+                    struct passage *p)
 {
     if (a->in_process) {
         l->in.assembly = assembly_add(NULL, payload);
@@ -493,15 +516,17 @@ static void forward(struct link *l, struct amqp_transfer *t, const struct slice 
         discard(l, t, REFUSAL_PASSED);
         return;
     }
-    const struct routes *r = address_routes(a);
-    bool copies = a->distribution == DISTRIBUTION_MULTICAST && (r->count > 1 || r->remote_count > 0);
-    if (copies ? forward_to_all(l, t, payload, a, r, p) : forward_to_one(l, t, payload, a, r, p))
-        return;
-    if (forward_to_fallback(l, t, payload, a, p))
+    if (l->address ? deliver(l, t, payload, a, p) : deliver_anonymous(l, t, payload, a, p))
         return;
     if (l->address)
         run_dry(l);
     discard(l, t, REFUSAL_RELEASED);
+}
+
+/* Whether what comes on l is for the router itself, whatever it says. */
+static bool is_for_router(const struct link *l)
+{
+    return l->kind == LINK_CONTROL || l->is_served;
 }
 
 /* The address that the message itself names. Result: NULL, and why. */
@@ -553,6 +578,8 @@ static struct address *destination_of(struct link *l, const uint8_t *m, const st
         return l->address;
     struct address *found =
         a->to.data ? forward_find(&(struct named_address){a->to, a->phase}, why) : address_in_message(m, v, why);
+    if (!found && *why == REFUSAL_RELEASED && !l->is_edge)
+        found = here->world->uplink;
     if (found)
         atomic_fetch_add_explicit(&found->anonymous_ingress, 1, memory_order_relaxed);
     return found;
@@ -631,7 +658,7 @@ static void begin(struct link *l, struct amqp_transfer *t)
         return;
     }
     l->in.discard_text = NULL;
-    if (l->kind == LINK_CONTROL) {
+    if (is_for_router(l)) {
         l->in.assembly = assembly_add(NULL, &t->payload);
         l->in.way = INCOMING_ASSEMBLE;
     } else if (!look_at_head(l, t, &t->payload)) {
@@ -664,6 +691,8 @@ static void complete_request(struct link *l, const struct amqp_transfer *t)
     struct frame f = frame_of(l, t, &none, 0);
     if (l->kind == LINK_CONTROL) {
         request_post(&f.origin, l->conn->id, NULL, a->octets, a->len);
+    } else if (l->is_served) {
+        request_post_own(&f.origin, l->own, a->octets, a->len);
     } else {
         atomic_fetch_add_explicit(&l->in.assembling_for->in_process_count, 1, memory_order_relaxed);
         uint64_t client = l->kind == LINK_DATA ? 0 : l->conn->id;

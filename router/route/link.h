@@ -128,6 +128,7 @@ struct link {
     uint8_t priority;     /* of a link between routers: 0 to 9 */
     bool is_ours;         /* we attached it */
     struct own_link *own; /* counted; what control attached it for, own_link.h; NULL: control did not ask */
+    bool is_served;       /* of these, one whose messages are for the router itself */
     bool is_edge;         /* of a connection between an edge router and an interior one */
     bool is_downlink;     /* of these, the one by which the edge router itself is reached */
     bool is_incoming;     /* messages come to us on it */
@@ -161,10 +162,11 @@ struct link {
 };
 
 /* Whether credit comes back as a delivery begins, not as it is settled: between routers, where the first one has seen
- * to it (wire-protocol reference 6.1, Credit on incoming client links). */
+ * to it (wire-protocol reference 6.1, Credit on incoming client links). What is for the router itself waits for its
+ * turn: control must not be swamped. */
 static inline bool link_replenishes_at_once(const struct link *l)
 {
-    return l->kind != LINK_ENDPOINT || l->is_edge;
+    return (l->kind != LINK_ENDPOINT || l->is_edge) && !l->is_served;
 }
 
 /* Note credit and its absence for management, after either has changed. Thread: the link's worker. */

@@ -458,8 +458,12 @@ static const struct frame *dress(struct link *l, const struct frame *f, struct f
     if (!f->first || l->kind == LINK_CONTROL)
         return f;
     struct slice payload = {0};
-    if (l->kind == LINK_DATA || l->is_edge)
-        payload = forward_write_annotations(&f->payload, &(struct named_address){f->to, f->phase});
+    const struct named_address for_ = {f->to, f->phase};
+    bool is_own = link_token_is_none(f->origin.link);
+    if (l->is_edge && here->world->identity.mode == ROUTER_EDGE && !is_own)
+        payload = forward_write_upwards(&f->payload, &for_);
+    else if (l->kind == LINK_DATA || l->is_edge)
+        payload = forward_write_annotations(&f->payload, &for_);
     else if (f->annotated && l->conn->strip_out)
         payload = forward_strip_annotations(&f->payload, false);
     if (!payload.buf)

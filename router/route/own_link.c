@@ -17,7 +17,7 @@ struct own_link {
     /* fixed at creation */
     struct connection *conn; /* counted */
     enum own_session session;
-    bool is_sender, no_source, no_target, dynamic;
+    bool is_sender, no_source, no_target, dynamic, is_served;
     char *source, *target, *capability, *key;
     uint32_t capacity;
     /* both ways */
@@ -34,7 +34,7 @@ struct own_link {
     bool is_bound;
 };
 
-static void own_link_ref(struct own_link *o)
+void own_link_ref(struct own_link *o)
 {
     atomic_fetch_add_explicit(&o->refs, 1, memory_order_relaxed);
 }
@@ -133,6 +133,7 @@ static enum err make_link(struct own_link *o)
     struct link *l = connection_new_link(o->conn);
     l->is_ours = true;
     l->is_incoming = !o->is_sender;
+    l->is_served = o->is_served;
     if (o->capacity)
         l->capacity = o->capacity;
     if (o->key)
@@ -272,6 +273,7 @@ struct own_link *own_link_open(const struct own_link_conf *conf, struct own_link
     o->conn = conf->conn;
     o->session = conf->session;
     o->is_sender = conf->is_sender;
+    o->is_served = owner->received && !conf->is_sender;
     o->no_source = conf->no_source;
     o->no_target = conf->no_target;
     o->dynamic = conf->dynamic;
@@ -296,8 +298,10 @@ void own_link_close(struct own_link **at)
         return;
     *at = NULL;
     o->owner = NULL;
-    /* It must not get anything more while the letter is on its way. */
-    own_link_bind(o, false);
+    /* It no longer counts while the letter is on its way. */
+    o->is_bound = false;
+    if (o->link)
+        registry_part(o->link);
     atomic_store_explicit(&o->is_closed, true, memory_order_relaxed);
     tell_worker(o, &o->detach);
     own_link_unref(o);
@@ -344,6 +348,12 @@ bool own_link_send(struct own_link *o, const uint8_t *message, size_t n, bool se
 uint32_t own_link_outstanding(const struct own_link *o)
 {
     return o->link ? link_load_outstanding(&o->link->load) : 0;
+}
+
+void own_link_take(struct own_link *o, const uint8_t *message, size_t n)
+{
+    if (o->owner)
+        o->owner->received(o->owner, message, n);
 }
 
 void own_link_registered(struct link *l)

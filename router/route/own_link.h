@@ -47,6 +47,9 @@ struct own_link_end {
 
 /* Embedded in whoever opens it. */
 struct own_link_owner {
+    /* What comes in on it is for the owner, whole message by whole message; each is accepted afterwards, and its credit
+     * given back. NULL: it goes to the address of the key, or where the messages say. */
+    void (*received)(struct own_link_owner *o, const uint8_t *message, size_t n);
     void (*attached)(struct own_link_owner *o, const struct own_link_answer *a);
     void (*ended)(struct own_link_owner *o, const struct own_link_end *e);
 };
@@ -68,7 +71,8 @@ struct own_link_conf {
 
 /* Attach a link. The owner is borrowed until own_link_close(), which is the caller's to do. */
 struct own_link *own_link_open(const struct own_link_conf *conf, struct own_link_owner *owner) ON_CONTROL;
-/* Detach it, unless it has ended, and let go of it. *o becomes NULL; a NULL one is harmless. */
+/* Detach it, unless it has ended, and let go of it. At once it is no receiver of its address or sender to it any more.
+ * *o becomes NULL; a NULL one is harmless. */
 void own_link_close(struct own_link **o) ON_CONTROL;
 /* A sender is to receive from its address, or not any more; it stays attached. May be said before it is attached. */
 void own_link_bind(struct own_link *o, bool receives) ON_CONTROL;
@@ -88,8 +92,11 @@ bool own_link_is_wanted(const struct own_link *o) ON_CONTROL;
 const char *own_link_key(const struct own_link *o) ON_CONTROL;
 void own_link_registered(struct link *l) ON_CONTROL;
 void own_link_left(struct link *l) ON_CONTROL;
-/* The link's count is given back. Thread: any. */
+/* Counts of the link and of letters about it. Thread: any. */
+void own_link_ref(struct own_link *o);
 void own_link_unref(struct own_link *o);
+/* A message has come in on it (request.h). */
+void own_link_take(struct own_link *o, const uint8_t *message, size_t n) ON_CONTROL;
 
 /* ---- what the connection calls. Thread: its worker ---- */
 

@@ -53,6 +53,12 @@ void registry_set_receiving(struct link *l, bool receives)
     say(receives ? "receives; " : "receives no more; ");
 }
 
+void registry_part(struct link *l)
+{
+    assert_ptr_equal(l, made);
+    say("parts; ");
+}
+
 enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const struct amqp_attach *a)
 {
     assert_non_null(s);
@@ -83,6 +89,12 @@ static void on_ended(struct own_link_owner *o, const struct own_link_end *e)
     (void)o;
     say("ended%s %s %s; ", e->was_attached ? "" : " unattached", e->condition ? e->condition : "-",
         e->description ? e->description : "-");
+}
+
+static void on_received(struct own_link_owner *o, const uint8_t *message, size_t n)
+{
+    (void)o;
+    say("received %.*s; ", (int)n, (const char *)message);
 }
 
 static struct own_link_owner owner = {.attached = on_attached, .ended = on_ended};
@@ -168,6 +180,32 @@ static void test_own_link_sender_is_attached_and_registered(void **state)
     assert_said("attached there; ");
     leaves();
     assert_said("ended - -; ");
+}
+
+/* Messages that are for whoever has opened the link. */
+static void test_own_link_whose_owner_takes_messages_is_served(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    owner.received = on_received;
+    open_receiver();
+    owner.received = NULL;
+    deliver_letters();
+    own_link_answered(made);
+    registers();
+    assert_true(made->is_served);
+    made->answered = true;
+    incoming_start(made);
+    said[0] = 0;
+    comes(made, "hi", true, true, false, false);
+    assert_said("request #0 of 7 octets to its owner; ");
+    owner.received = on_received;
+    own_link_take(own, (const uint8_t *)"hi", 2);
+    assert_said("received hi; ");
+    owner.received = NULL;
+    /* Its credit waits until control has served it. */
+    struct answer served = {.link = made->token, .flags = ORIGIN_SETTLED, .done = true};
+    incoming_answer(made, &served);
+    assert_said("replies: credit +1; ");
 }
 
 static void test_own_link_receiver_is_told_the_address_that_the_peer_made(void **state)
@@ -306,7 +344,7 @@ static void test_own_link_bind_is_told_once_it_is_attached(void **state) NO_THRE
     assert_said("receives no more; ");
     own_link_bind(own, true);
     own_link_close(&own);
-    assert_said("receives; receives no more; ");
+    assert_said("receives; parts; ");
 }
 
 static void test_own_link_sends_when_it_is_attached(void **state) NO_THREAD_SAFETY
@@ -344,6 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_own_link_sender_is_attached_and_registered),
+        TEST(test_own_link_whose_owner_takes_messages_is_served),
         TEST(test_own_link_receiver_is_told_the_address_that_the_peer_made),
         TEST(test_own_link_edge_begins_the_session_of_its_services_at_once),
         TEST(test_own_link_refused_ends_with_the_peers_error),

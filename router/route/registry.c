@@ -2,12 +2,15 @@
 
 #include <router/route/address_name.h>
 #include <router/route/container.h>
+#include <router/route/edge_lookup.h>
+#include <router/route/edge_proxy.h>
 #include <router/route/edge_service.h>
 #include <router/route/failover.h>
 #include <router/route/network.h>
 #include <router/route/own_link.h>
 #include <router/route/phase.h>
 #include <router/route/rules.h>
+#include <router/route/uplink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <trunkline/base/alloc.h>
@@ -126,8 +129,10 @@ void registry_on_connection(struct letter *l)
         c->listed_as = registry_next_identity();
         registry.connection_count++;
         c->listed = true;
-        if (c->connector && !(bits & CONNECTION_GONE))
+        if (c->connector && !(bits & CONNECTION_GONE)) {
             connection_of_connector(c);
+            uplink_connection_opened(c);
+        }
         LOG_IF(ROUTER_CORE, INFO, "[C%llu] %s", (unsigned long long)c->id, c->opened_text);
         if (!(bits & CONNECTION_GONE))
             container_connection_opened(c);
@@ -139,6 +144,7 @@ void registry_on_connection(struct letter *l)
         list_remove(&c->node);
         registry.connection_count--;
         c->listed = false;
+        uplink_connection_gone(c);
         LOG_IF(ROUTER_CORE, INFO, "[C%llu] Connection Closed", (unsigned long long)c->id);
     }
     connection_unref(c);
@@ -380,6 +386,13 @@ static enum attach_refusal resolve_dynamic(struct link *l) ON_CONTROL
     return ATTACH_OK;
 }
 
+/* Whether a client may receive from the address with this key. It may not take what leaves this router. */
+static bool may_receive(const char *key, size_t n)
+{
+    bool is_uplink = registry.world->uplink && n == strlen(uplink_key) && memcmp(key, uplink_key, n) == 0;
+    return (key[0] == ADDRESS_MOBILE || key[0] == ADDRESS_LOCAL) && !is_uplink;
+}
+
 static enum attach_refusal resolve_named(struct link *l) ON_CONTROL
 {
     size_t len = strlen(l->wanted), size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
@@ -390,7 +403,7 @@ static enum attach_refusal resolve_named(struct link *l) ON_CONTROL
     enum attach_refusal refusal = ATTACH_OK;
     if (n == 0)
         refusal = ATTACH_NO_ROUTE;
-    else if (key[0] != ADDRESS_MOBILE && key[0] != ADDRESS_LOCAL && !l->is_incoming)
+    else if (!l->is_incoming && !may_receive(key, n))
         refusal = ATTACH_NO_ROUTE;
     else if (!(l->address = address_of_key(key, n)))
         refusal = ATTACH_NOT_FOUND;
@@ -463,6 +476,22 @@ void registry_set_receiving(struct link *l, bool receives)
         receivers_remove(l->address, l);
 }
 
+static void senders_remove(struct address *a, struct link *l) ON_CONTROL
+{
+    list_remove(&l->of_address);
+    a->sender_count--;
+}
+
+void registry_part(struct link *l)
+{
+    if (!list_is_linked(&l->of_address))
+        return;
+    if (l->is_incoming)
+        senders_remove(l->address, l);
+    else
+        receivers_remove(l->address, l);
+}
+
 /* l uses its address from now on. */
 static void join_address(struct link *l) ON_CONTROL
 {
@@ -476,9 +505,9 @@ static void join_address(struct link *l) ON_CONTROL
     }
 }
 
-static void link_attach(struct link *l) ON_CONTROL
+/* The attach is decided: l is one of its address, or refused. */
+static void link_join(struct link *l) ON_CONTROL
 {
-    l->refusal = l->kind == LINK_ENDPOINT ? resolve(l) : ATTACH_OK;
     if (l->kind == LINK_ENDPOINT)
         list_append(&registry.answered, &l->answer_node);
     if (l->refusal != ATTACH_OK)
@@ -494,6 +523,22 @@ static void link_attach(struct link *l) ON_CONTROL
     edge_service_link_attached(l);
     if (l->own)
         own_link_registered(l);
+    if (l->address)
+        edge_proxy_address_changed(l->address);
+}
+
+void registry_attach_on(struct link *l, enum attach_refusal refusal)
+{
+    l->refusal = refusal != ATTACH_OK ? refusal : resolve(l);
+    link_join(l);
+}
+
+static void link_attach(struct link *l) ON_CONTROL
+{
+    if (l->kind != LINK_ENDPOINT)
+        link_join(l);
+    else if (!edge_lookup_ask(l))
+        registry_attach_on(l, ATTACH_OK);
 }
 
 static uint64_t stat_get(const _Atomic uint64_t *counter)
@@ -539,19 +584,16 @@ void registry_totals(struct registry_totals *out)
 static void leave_address(struct link *l, struct address *a) ON_CONTROL
 {
     uint64_t deliveries = stat_get(&l->stats.deliveries);
-    if (l->is_incoming) {
+    if (l->is_incoming)
         a->past_ingress += deliveries;
-        list_remove(&l->of_address);
-        a->sender_count--;
-        return;
-    }
-    a->past_egress += deliveries;
-    if (list_is_linked(&l->of_address))
-        receivers_remove(a, l);
+    else
+        a->past_egress += deliveries;
+    registry_part(l);
 }
 
 static void link_leave(struct link *l) ON_CONTROL
 {
+    bool was_registered = l->registered;
     if (list_is_linked(&l->answer_node))
         list_remove(&l->answer_node);
     if (l->registered) {
@@ -564,11 +606,15 @@ static void link_leave(struct link *l) ON_CONTROL
         edge_service_link_gone(l);
         if (l->address)
             leave_address(l, l->address);
+    } else {
+        edge_lookup_forget(l);
     }
     if (!atomic_load(&registry.stopping))
         list_append(&registry.leaving, &l->answer_node);
     if (l->own)
         own_link_left(l);
+    if (was_registered && l->address)
+        edge_proxy_address_changed(l->address);
 }
 
 static void link_release(struct link *l) ON_CONTROL

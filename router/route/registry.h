@@ -35,6 +35,11 @@ void registry_unmap(const char *key, uint32_t router) ON_CONTROL;
 
 /* A link of ours that sends to its peer (own_link.h) receives from its address, or does not any more. */
 void registry_set_receiving(struct link *l, bool receives) ON_CONTROL;
+/* A link of ours that is about to be detached does not count among those of its address any more. */
+void registry_part(struct link *l) ON_CONTROL;
+
+/* The attach of l, which has waited for edge_lookup.h, is to be decided; refusal: why it is refused, else ATTACH_OK. */
+void registry_attach_on(struct link *l, enum attach_refusal refusal) ON_CONTROL;
 
 /* The router behind this control link is silent: once no worker chooses links of its connection any more by what was
  * published before, they give up what they have (trunk_silent()). To be called in the turn that publishes the way

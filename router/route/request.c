@@ -3,6 +3,7 @@
 #include <router/route/address_name.h>
 #include <router/route/forward.h>
 #include <router/route/here.h>
+#include <router/route/own_link.h>
 #include <router/route/phase.h>
 #include <router/route/registry.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ struct request {
     struct origin origin;
     uint64_t connection_id;
     char *key;
+    struct own_link *own; /* counted; NULL: it is for the address */
     size_t len;
     uint8_t message[];
 };
@@ -60,32 +62,53 @@ void request_serve_routers(request_fn *fn)
     routers_server = fn;
 }
 
-static void serve(const struct request *r)
+static void serve(const struct request *r) ON_CONTROL
 {
-    request_fn *take = server_of(r->key);
-    take(r->message, r->len, r->connection_id, r->key);
+    if (r->own) {
+        own_link_take(r->own, r->message, r->len);
+    } else {
+        request_fn *take = server_of(r->key);
+        take(r->message, r->len, r->connection_id, r->key);
+    }
     /* The node accepts what it is sent, whatever the answer says (management reference 2.2). */
     here_answer(&r->origin, 0, true, r->origin.flags & ORIGIN_SETTLED ? &state_none : &state_accepted);
 }
 
 static void request_deliver(struct letter *l)
 {
+    assert_on_control();
     struct request *r = container_of(l, struct request, letter);
     if (!here->ending) /* else there are no workers any more, and nobody to hear the answer */
         serve(r);
+    if (r->own)
+        own_link_unref(r->own);
     free(r->key);
     free(r);
 }
 
-void request_post(const struct origin *o, uint64_t connection_id, const char *key, const uint8_t *message, size_t n)
+static struct request *request_new(const struct origin *o, const uint8_t *message, size_t n)
 {
-    struct request *r = xmalloc(sizeof *r + n);
+    struct request *r = xcalloc(1, sizeof *r + n);
     r->letter = (struct letter)LETTER_INIT(request_deliver);
     r->origin = *o;
-    r->connection_id = connection_id;
-    r->key = key ? xstrdup(key) : NULL;
     r->len = n;
     memcpy(r->message, message, n);
+    return r;
+}
+
+void request_post_own(const struct origin *o, struct own_link *to, const uint8_t *message, size_t n)
+{
+    struct request *r = request_new(o, message, n);
+    own_link_ref(to);
+    r->own = to;
+    registry_post(&r->letter);
+}
+
+void request_post(const struct origin *o, uint64_t connection_id, const char *key, const uint8_t *message, size_t n)
+{
+    struct request *r = request_new(o, message, n);
+    r->connection_id = connection_id;
+    r->key = key ? xstrdup(key) : NULL;
     registry_post(&r->letter);
 }
 
@@ -94,10 +117,11 @@ static bool send_own(const char *to, bool says_to, const uint8_t *message, size_
     enum refusal why;
     static uint32_t turn;
     const struct slice name = {.data = (const uint8_t *)to, .len = strlen(to)};
-    struct address *a = forward_find_named(name, &why);
+    struct address *a = forward_find_named(name, &why), *up = here->world->uplink;
     const struct passage p = {.priority = PRIORITY_OF_REPLIES};
     struct link_token link;
-    if (!a || !forward_choose(a, address_routes(a), &p, &turn, &link))
+    if ((!a || !forward_choose(a, address_routes(a), &p, &turn, &link)) &&
+        (!up || !forward_choose(up, address_routes(up), &p, &turn, &link)))
         return false;
     struct frame f = {
         .origin = {.link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED},

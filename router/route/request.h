@@ -24,6 +24,10 @@ void request_serve_address(const char *key, request_fn *fn);
  * served. Thread: worker. */
 void request_post(const struct origin *o, uint64_t connection_id, const char *key, const uint8_t *message, size_t n);
 
+/* The same for a message that has come in on a link of ours (own_link.h): its owner takes it. Thread: worker. */
+struct own_link;
+void request_post_own(const struct origin *o, struct own_link *to, const uint8_t *message, size_t n);
+
 /* Send a message of the router's own, presettled, to `to` in any form of an address.
  *   Result: false: nobody receives there.
  *   Thread: control. */

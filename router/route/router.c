@@ -5,6 +5,7 @@
 #include <router/route/here.h>
 #include <router/route/network.h>
 #include <router/route/registry.h>
+#include <router/route/uplink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <trunkline/base/alloc.h>
@@ -121,6 +122,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     registry_init(loop, &router.world);
     add_own_addresses();
     edge_service_start(loop, &router.world);
+    uplink_start(loop, &router.world);
     enum err e = workers_start(conf->worker_threads, &worker_hooks);
     if (e != OK)
         return e;
@@ -391,6 +393,7 @@ void router_stop(void)
     } while (router.open);
     registry_fini();
     edge_service_stop();
+    uplink_stop();
     network_stop();
     rcu_barrier_all();
     outboxes_free(&router.control_here.outboxes);

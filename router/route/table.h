@@ -77,9 +77,11 @@ struct address {
     uint32_t *remotes;   /* indices of other routers that have receivers */
     uint32_t remote_count;
     uint64_t past_ingress, past_egress; /* of links that have ended */
+    struct edge_proxy *proxy;           /* of an edge router, edge_proxy.h; NULL: none */
 };
 
 struct table;
+struct edge_proxy;
 
 struct table *table_new(void);
 void table_free(struct table **t);

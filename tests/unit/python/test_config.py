@@ -301,8 +301,6 @@ def test_config_section_of_a_later_version_is_refused_in_one_line(text):
 
 
 REFUSED_VALUES = {
-    "mode": "edge",
-    "role": "edge",
     "saslMechanisms": "PLAIN GSSAPI",
     "saslConfigName": "x",
 }
@@ -381,7 +379,7 @@ def test_config_listener_s_mechanisms_that_cannot_be_served_are_told():
     assert lines("connector {\n saslMechanisms: PLAIN\n}") == []
 
 
-# Roles (3.4); inter-router and edge are refused before, so the rule is asked itself
+# Roles (3.4)
 
 
 @pytest.mark.parametrize(

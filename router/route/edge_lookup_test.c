@@ -1,0 +1,256 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <router/route/edge_lookup.h>
+#include <router/route/edge_wire.h>
+#include <router/route/registry.h>
+#include <router/route/uplink.h>
+#include <trunkline/base/alloc.h>
+#include <trunkline/base/rcu.h>
+#include <trunkline/io/loop.h>
+
+/* ---- in place of the uplink, the loop and the registry ---- */
+
+static struct route_world world;
+static const char *reply_address;
+static bool is_sendable;
+static uint8_t sent[8][512];
+static size_t sent_len[8];
+static int sent_count;
+static mono_ms now, due;
+static struct timer *timer;
+
+static struct {
+    struct link *link;
+    int refusal; /* -1: whoever serves link routes has it */
+} decided[8];
+static int decided_count;
+
+const char *uplink_reply_address(enum uplink_link which)
+{
+    assert_int_equal(which, UPLINK_LOOKUP_REPLIES);
+    return reply_address;
+}
+
+bool uplink_send(enum uplink_link which, const uint8_t *message, size_t n, bool settled)
+{
+    assert_int_equal(which, UPLINK_LOOKUP);
+    assert_true(settled);
+    if (!is_sendable)
+        return false;
+    memcpy(sent[sent_count], message, n);
+    sent_len[sent_count++] = n;
+    return true;
+}
+
+mono_ms loop_now(const struct loop *l)
+{
+    (void)l;
+    return now;
+}
+
+void loop_timer_at(struct loop *l, struct timer *t, mono_ms at)
+{
+    (void)l;
+    timer = t;
+    due = at;
+}
+
+static void note(struct link *l, int refusal)
+{
+    decided[decided_count].link = l;
+    decided[decided_count++].refusal = refusal;
+}
+
+void registry_attach_on(struct link *l, enum attach_refusal refusal)
+{
+    note(l, refusal);
+}
+
+static void on_routed(struct link *l)
+{
+    note(l, -1);
+}
+
+/* ---- an edge router and its clients ---- */
+
+static struct connection conn;
+
+static int play_control(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    thread_become_control();
+    return 0;
+}
+
+static int setup(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    rcu_reader_start();
+    world.table = table_new();
+    world.identity = (struct router_identity){.id = "E", .mode = ROUTER_EDGE};
+    reply_address = "amqp:/_topo/0/A/temp.Nd__rncA0gqVhWD";
+    is_sendable = true;
+    sent_count = decided_count = 0;
+    now = due = 1000;
+    edge_lookup_start(NULL, &world);
+    edge_lookup_serve_routes(on_routed);
+    return 0;
+}
+
+static int teardown(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    edge_lookup_down();
+    edge_lookup_stop();
+    rcu_reader_stop();
+    rcu_barrier_all();
+    table_free(&world.table);
+    return 0;
+}
+
+static struct link client(const char *address, bool is_incoming)
+{
+    return (struct link){.conn = &conn,
+                         .wanted = (char *)address,
+                         .wanted_len = address ? (uint32_t)strlen(address) : 0,
+                         .is_incoming = is_incoming};
+}
+
+/* The interior router answers the question number i. */
+static void answer(int i, const struct edge_lookup_answer *a) NO_THREAD_SAFETY
+{
+    uint8_t out[512];
+    struct edge_lookup asked;
+    assert_int_equal(edge_wire_read_lookup(sent[i], sent_len[i], &asked), OK);
+    edge_lookup_answered(out, edge_wire_write_answer(out, sizeof out, &asked, a));
+}
+
+static void test_edge_lookup_attach_waits_for_its_own_answer(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    const struct edge_lookup_answer not_found = {.status = EDGE_LOOKUP_NOT_FOUND};
+    struct link one = client("a", true), two = client("b", false);
+    assert_true(edge_lookup_ask(&one));
+    assert_true(edge_lookup_ask(&two));
+    struct edge_lookup asked;
+    assert_int_equal(edge_wire_read_lookup(sent[1], sent_len[1], &asked), OK);
+    assert_int_equal(asked.address.data[0], 'b');
+    assert_false(asked.is_sender);
+    answer(1, &not_found);
+    assert_int_equal(decided_count, 1);
+    assert_ptr_equal(decided[0].link, &two);
+    assert_int_equal(decided[0].refusal, ATTACH_OK);
+    answer(1, &not_found);
+    assert_int_equal(decided_count, 1);
+    answer(0, &not_found);
+    assert_ptr_equal(decided[1].link, &one);
+}
+
+static void test_edge_lookup_of_a_link_route(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct link one = client("lr/a", true), two = client("lr/b", true), three = client("c", true);
+    assert_true(edge_lookup_ask(&one) && edge_lookup_ask(&two) && edge_lookup_ask(&three));
+    answer(0, &(struct edge_lookup_answer){.is_link_route = true, .has_destinations = true});
+    answer(1, &(struct edge_lookup_answer){.is_link_route = true});
+    answer(2, &(struct edge_lookup_answer){.has_destinations = true});
+    assert_int_equal(decided[0].refusal, -1);
+    assert_int_equal(decided[1].refusal, ATTACH_NO_ROUTE);
+    assert_int_equal(decided[2].refusal, ATTACH_OK);
+    edge_lookup_serve_routes(NULL);
+    assert_true(edge_lookup_ask(&one));
+    answer(3, &(struct edge_lookup_answer){.is_link_route = true, .has_destinations = true});
+    assert_int_equal(decided[3].refusal, ATTACH_NO_ROUTE);
+}
+
+static void test_edge_lookup_without_an_answer_is_decided_after_three_seconds(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct link one = client("a", true), two = client("b", true);
+    assert_true(edge_lookup_ask(&one));
+    assert_int_equal(due, 4000);
+    now = 2000;
+    assert_true(edge_lookup_ask(&two));
+    assert_int_equal(due, 4000);
+    now = 4000;
+    timer->fire(timer);
+    assert_int_equal(decided_count, 1);
+    assert_ptr_equal(decided[0].link, &one);
+    assert_int_equal(decided[0].refusal, ATTACH_OK);
+    assert_int_equal(due, 5000);
+    answer(0, &(struct edge_lookup_answer){.is_link_route = true}); /* too late */
+    assert_int_equal(decided_count, 1);
+}
+
+static void test_edge_lookup_uplink_lost_decides_all_that_wait(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct link one = client("a", true), two = client("b", true);
+    assert_true(edge_lookup_ask(&one) && edge_lookup_ask(&two));
+    edge_lookup_down();
+    assert_int_equal(decided_count, 2);
+    reply_address = NULL;
+    assert_false(edge_lookup_ask(&one));
+    reply_address = "amqp:/_topo/0/A/temp.x";
+    is_sendable = false;
+    assert_false(edge_lookup_ask(&one));
+}
+
+static void test_edge_lookup_of_a_link_that_has_gone_is_forgotten(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct link one = client("a", true);
+    assert_true(edge_lookup_ask(&one));
+    edge_lookup_forget(&one);
+    answer(0, &(struct edge_lookup_answer){0});
+    assert_int_equal(decided_count, 0);
+}
+
+static void test_edge_lookup_asks_only_where_a_link_route_may_be(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    table_get(world.table, "M0$management", DISTRIBUTION_CLOSEST, -1)->is_own = true;
+    static const char *const not_asked[] = {"$management", "_topo/0/A/x", "_edge/F/x", "_local/x", NULL};
+    for (size_t i = 0; i < sizeof not_asked / sizeof *not_asked; i++) {
+        struct link l = client(not_asked[i], true);
+        assert_false(edge_lookup_ask(&l));
+    }
+    struct link refused = client("a", true), of_edge = client("a", true), dynamic = client(NULL, false);
+    refused.refusal_by_worker = ATTACH_FORBIDDEN;
+    of_edge.is_edge = true;
+    dynamic.is_dynamic = true;
+    assert_false(edge_lookup_ask(&refused) || edge_lookup_ask(&of_edge) || edge_lookup_ask(&dynamic));
+    assert_int_equal(sent_count, 0);
+}
+
+static void test_edge_lookup_answer_that_makes_no_sense_is_passed_over(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct link one = client("a", true);
+    assert_true(edge_lookup_ask(&one));
+    edge_lookup_answered((const uint8_t *)"\x00Sw@", 4);
+    edge_lookup_answered(sent[0], sent_len[0]);
+    assert_int_equal(decided_count, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_edge_lookup_attach_waits_for_its_own_answer),
+        TEST(test_edge_lookup_of_a_link_route),
+        TEST(test_edge_lookup_without_an_answer_is_decided_after_three_seconds),
+        TEST(test_edge_lookup_uplink_lost_decides_all_that_wait),
+        TEST(test_edge_lookup_of_a_link_that_has_gone_is_forgotten),
+        TEST(test_edge_lookup_asks_only_where_a_link_route_may_be),
+        TEST(test_edge_lookup_answer_that_makes_no_sense_is_passed_over),
+    };
+    return cmocka_run_group_tests(tests, play_control, NULL);
+}
