@@ -72,6 +72,18 @@ static bool may_send_frame(struct amqp_link *lk)
     return true;
 }
 
+enum amqp_hindrance amqp_link_hindrance(const struct amqp_link *lk)
+{
+    const struct amqp_conn_priv *p = lk->conn->priv;
+    if (!lk->is_sender || !amqp_link_is_up(lk))
+        return AMQP_HINDRANCE_NONE;
+    if (lk->credit == 0 && !lk->in_delivery)
+        return AMQP_HINDRANCE_CREDIT;
+    if (lk->session->outgoing_left == 0)
+        return AMQP_HINDRANCE_WINDOW;
+    return p->out.pending >= p->output_limit ? AMQP_HINDRANCE_OUTPUT : AMQP_HINDRANCE_NONE;
+}
+
 uint32_t amqp_link_sendable(struct amqp_link *lk)
 {
     if (!lk->is_sender || lk->credit == 0 || lk->in_delivery || !amqp_link_is_up(lk) || !may_send_frame(lk))

@@ -946,6 +946,23 @@ def _get_log(request):
     return amqp.encode([list(entry) for entry in core.log_entries(min(limit, (1 << 31) - 1))])
 
 
+_EXPLAINED = ("address", "rule", "uses", "trunks", "edges")
+
+
+def _explain(request):
+    """What this router knows of an address (docs/explain.md)."""
+    address = request.properties.get("address")
+    if not isinstance(address, str) or not address or "\0" in address:
+        raise Failure(BAD_REQUEST, "EXPLAIN needs the application property 'address'")
+    row = core.read("explain", str(address), _EXPLAINED, request.conn_id)
+    if row is None:
+        raise Failure(BAD_REQUEST, "'%s' is no address" % checks.quote(address))
+    router = entities.registry.singleton("router").values
+    known = dict(zip(_EXPLAINED, row), router=router["id"], mode=router["mode"])
+    known["defaultDistribution"] = router["defaultDistribution"]
+    return amqp.encode(known)
+
+
 MANAGEMENT_OPERATIONS = {
     "QUERY": _query,
     "GET-TYPES": _get_types,
@@ -956,4 +973,5 @@ MANAGEMENT_OPERATIONS = {
     "GET-SCHEMA": _get_schema,
     "GET-JSON-SCHEMA": _get_json_schema,
     "GET-LOG": _get_log,
+    "EXPLAIN": _explain,
 }

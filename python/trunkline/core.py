@@ -167,6 +167,10 @@ allocator       typeName typeSize ...; may have no rows; read() by typeName
 connector       read() only, identity as given on create: failoverUrls connectionStatus connectionMsg
 policy          read() only, identity 'policy/None': connectionsProcessed connectionsDenied connectionsCurrent
                 linksDenied maxMessageSizeDenied totalDenials
+explain         read() only, by an address's text; None for a text that names none. address (stripped), rule (dict or
+                None), uses: a dict for each phase in use, with senders, receivers and routers; trunks: a dict for each
+                neighbour; edges: names of edge routers that are connected. Their keys: router/mgmt/query_explain.c,
+                docs/explain.md
 """
 
 import _trunkline

@@ -245,6 +245,7 @@ static void link_answer(struct link *l)
         amqp_link_accept(&l->amqp, l->dynamic_address, 0);
     if (l->is_incoming)
         incoming_start(l);
+    link_note_credit(l);
 }
 
 static void link_on_letter(struct letter *letter)

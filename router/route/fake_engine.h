@@ -86,6 +86,11 @@ uint32_t amqp_link_sendable(struct amqp_link *lk)
     return room ? lk->credit : 0;
 }
 
+enum amqp_hindrance amqp_link_hindrance(const struct amqp_link *lk)
+{
+    return lk->credit == 0 && !lk->in_delivery ? AMQP_HINDRANCE_CREDIT : AMQP_HINDRANCE_NONE;
+}
+
 enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t *sent, struct amqp_delivery **d)
 {
     size_t len = m->parts[0].len, n = len < room ? len : room;

@@ -97,6 +97,7 @@ static void take_in_hand(struct link *l)
     }
     l->in.in_hand++;
     link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
+    link_note_credit(l);
 }
 
 /* Bring credit to the link's capacity. */

@@ -24,12 +24,17 @@ void link_stats_in_hand(struct link_stats *s, mono_ms now, uint32_t n)
         atomic_store_explicit(&s->busy_since, n ? now : 0, memory_order_relaxed);
 }
 
-uint32_t link_stats_stuck(const struct link_stats *s, mono_ms now, mono_ms age)
+mono_ms link_stats_waiting_since(const struct link_stats *s)
 {
     int64_t busy = atomic_load_explicit(&s->busy_since, memory_order_relaxed);
     int64_t settled = atomic_load_explicit(&s->last_settled, memory_order_relaxed);
-    int64_t since = busy > settled ? busy : settled;
-    if (busy == 0 || now - since < age)
+    return busy == 0 || busy > settled ? busy : settled;
+}
+
+uint32_t link_stats_stuck(const struct link_stats *s, mono_ms now, mono_ms age)
+{
+    mono_ms since = link_stats_waiting_since(s);
+    if (since == 0 || now - since < age)
         return 0;
     return atomic_load_explicit(&s->in_hand, memory_order_relaxed);
 }
@@ -50,6 +55,14 @@ void link_note_credit(struct link *l)
     int64_t since = atomic_load_explicit(&l->stats.zero_credit_since, memory_order_relaxed);
     if ((credit == 0) != (since != 0))
         atomic_store_explicit(&l->stats.zero_credit_since, credit ? 0 : here_now(), memory_order_relaxed);
+}
+
+void link_note_held(struct link *l, enum amqp_hindrance by)
+{
+    if (atomic_load_explicit(&l->stats.held_by, memory_order_relaxed) == by)
+        return;
+    atomic_store_explicit(&l->stats.held_by, by, memory_order_relaxed);
+    atomic_store_explicit(&l->stats.held_since, by == AMQP_HINDRANCE_NONE ? 0 : here_now(), memory_order_relaxed);
 }
 
 struct slot {

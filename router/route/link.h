@@ -34,6 +34,8 @@ struct link_stats {
     _Atomic uint32_t credit;                        /* available now */
     _Atomic uint32_t queued;                        /* outgoing: messages that wait */
     _Atomic uint32_t in_hand;                       /* unsettled; outgoing: and those that wait */
+    _Atomic uint32_t held_by;                       /* outgoing: enum amqp_hindrance that what waits waits for */
+    _Atomic int64_t held_since;                     /* monotonic ms; 0: not held */
     _Atomic int64_t zero_credit_since;              /* monotonic ms; 0: has credit */
     _Atomic int64_t busy_since;                     /* monotonic ms since it has deliveries in hand; 0: none */
     _Atomic int64_t last_settled;                   /* monotonic ms */
@@ -50,6 +52,8 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 void link_stats_settled(struct link_stats *s, mono_ms now, uint32_t n);
 /* Note how many deliveries are in hand, and since when there are any. Thread: the link's worker. */
 void link_stats_in_hand(struct link_stats *s, mono_ms now, uint32_t n);
+/* Since when a link has deliveries in hand and has settled none of them, monotonic ms; 0: it has none. Thread: any. */
+mono_ms link_stats_waiting_since(const struct link_stats *s);
 /* Deliveries in hand of a link that has not settled any for `age` ms, else 0. Thread: any. */
 uint32_t link_stats_stuck(const struct link_stats *s, mono_ms now, mono_ms age);
 /* Settlements in a second, over the last five. Thread: any. */
@@ -171,6 +175,8 @@ static inline bool link_replenishes_at_once(const struct link *l)
 
 /* Note credit and its absence for management, after either has changed. Thread: the link's worker. */
 void link_note_credit(struct link *l);
+/* Note what keeps its first message from being sent; nothing, when none waits. Thread: the link's worker. */
+void link_note_held(struct link *l, enum amqp_hindrance by);
 
 /* ---- a worker's table of links. Thread: that worker. ---- */
 

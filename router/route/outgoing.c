@@ -125,10 +125,18 @@ static void set_queued(struct link *l, uint32_t n)
     note_in_hand(l);
 }
 
+/* What the first message waits for. */
+static void note_held(struct link *l)
+{
+    link_note_held(l, list_is_empty(&l->out.queue) ? AMQP_HINDRANCE_NONE : amqp_link_hindrance(&l->amqp));
+}
+
 static void enqueue(struct link *l, struct message *m)
 {
     list_append(&l->out.queue, &m->node);
     set_queued(l, l->out.queued + 1);
+    if (l->out.queued == 1)
+        note_held(l);
 }
 
 static void dequeue(struct link *l, struct message *m)
@@ -182,6 +190,8 @@ static void count_sent(struct link *l, bool settled)
     if (settled)
         stat_add(&l->stats.presettled, 1);
     atomic_store_explicit(&l->stats.credit, l->amqp.credit, memory_order_relaxed);
+    if (l->amqp.credit == 0)
+        link_note_credit(l);
     atomic_store_explicit(&l->conn->last_delivery, here_now(), memory_order_relaxed);
 }
 
@@ -595,6 +605,7 @@ void outgoing_sendable(struct link *l)
     if (list_is_empty(&l->out.queue) && l->amqp.drain)
         amqp_link_drained(&l->amqp);
     link_note_credit(l);
+    note_held(l);
     if (list_is_empty(&l->out.queue))
         stream_idle(l);
 }

@@ -362,6 +362,15 @@ struct amqp_send {
     bool more; /* more payload of this delivery will follow in another call */
 };
 
+/* What keeps an outgoing link from sending what it is given, the first of these that does. */
+enum amqp_hindrance {
+    AMQP_HINDRANCE_NONE,
+    AMQP_HINDRANCE_CREDIT, /* no credit for another delivery */
+    AMQP_HINDRANCE_WINDOW, /* the session's window is full: the peer must say that it has taken frames */
+    AMQP_HINDRANCE_OUTPUT, /* what has been sent before is not taken off the connection */
+};
+enum amqp_hindrance amqp_link_hindrance(const struct amqp_link *lk);
+
 /* Deliveries that could be started now; 0 when credit, window or output queue say no, and then `sendable` tells when
  * that has changed. */
 uint32_t amqp_link_sendable(struct amqp_link *lk);

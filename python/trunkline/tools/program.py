@@ -11,7 +11,7 @@ DEBUG_VARIABLE = "_QPID_DISPATCH_TOOLS_DEBUG_"
 def run(main, argv):
     """Run main(argv) and give the exit status of the process.
 
-    0 success; 1 failure, told in one line on standard output as `<Class>: <text>`; argparse exits with 2 for wrong usage.
+    What main gives, None for 0: success; 1 failure, told in one line on standard output as `<Class>: <text>`; argparse exits with 2 for wrong usage.
     """
     # Proton logs lost connections, which we report ourselves.
     logging.getLogger("proton").addHandler(logging.NullHandler())
@@ -19,9 +19,9 @@ def run(main, argv):
     # Peers choose container ids and link names: never fail because the terminal cannot show a character.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        main(argv)
+        status = main(argv)
         sys.stdout.flush()
-        return 0
+        return status or 0
     except KeyboardInterrupt:
         return _say("")
     except BrokenPipeError:

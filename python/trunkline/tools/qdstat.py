@@ -7,6 +7,7 @@ import datetime
 import locale
 import time
 
+from . import explain
 from . import options as common
 from .node import PREFIX
 from .table import Columns, Table, binary_size, clock, commas, duration
@@ -540,13 +541,22 @@ def parse(argv, version):
     group = group.add_mutually_exclusive_group()
     for flags, *view, text in VIEWS:
         group.add_argument(*flags, action="store_const", dest="view", const=tuple(view), help=text)
+    group.add_argument("--explain", metavar="ADDRESS",
+                       help="say why messages of this address move or do not, from every router's view; status 3: they cannot")
     group = parser.add_argument_group("which router (at most one)").add_mutually_exclusive_group()
     group.add_argument("--all-routers", action="store_true", help="ask every router of the network in turn")
     common.add_router(group)
     parser.add_argument("--limit", metavar="N", type=common.count, default=0, help="show at most N rows (0: all)")
     parser.add_argument("--csv", action="store_true", help="show tables as comma-separated values")
+    parser.add_argument("--json", action="store_true", help="with --explain: everything as JSON")
+    parser.add_argument("--interval", metavar="SECS", type=common.seconds, default=explain.INTERVAL,
+                        help="with --explain: count what moves in so many seconds (default %(default)s)")
     common.add_connection(parser)
     opts = parser.parse_args(argv)
+    if opts.explain == "":
+        parser.error("--explain: the address is empty")
+    if opts.json and opts.explain is None:
+        parser.error("--json goes with --explain")
     opts.view = opts.view or (general, True)
     return opts
 
@@ -585,15 +595,20 @@ def _show_all(node, opts, node_addresses):
 
 
 def main(argv, version):
-    """Do what the command line says. Raises whatever goes wrong."""
+    """Do what the command line says. Raises whatever goes wrong. Gives the exit status."""
     try:
         locale.setlocale(locale.LC_TIME, "")
     except locale.Error:
         pass  # the environment names a locale that is not installed: times in the style of C
     opts = parse(argv, version)
     with common.connect(opts) as node:
+        if opts.explain is not None:
+            found, status = explain.explain(node, opts)
+            _show(explain.lines(found, opts))
+            return status
         node_addresses = node.mgmt_nodes()
         if opts.all_routers and len(node_addresses) > 1:
             _show_all(node, opts, node_addresses)
         else:
             _show_one(node, opts)
+    return 0

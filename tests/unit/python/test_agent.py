@@ -324,7 +324,7 @@ FINDING = [
     (
         dict(operation="PROFILE"),
         501,
-        "Operation 'PROFILE' not implemented for '%smanagement' ['GET-SCHEMA', 'GET-JSON-SCHEMA', 'GET-LOG', 'PROFILE', 'QUERY', "
+        "Operation 'PROFILE' not implemented for '%smanagement' ['GET-SCHEMA', 'GET-JSON-SCHEMA', 'GET-LOG', 'EXPLAIN', 'PROFILE', 'QUERY', "
         "'GET-TYPES', 'GET-ANNOTATIONS', 'GET-OPERATIONS', 'GET-ATTRIBUTES', 'GET-MGMT-NODES', 'READ']" % P,
     ),
     (dict(operation="GET-SCHEMA-JSON"), 501, None),

@@ -1,0 +1,136 @@
+"""qdstat --explain: ask every router of the network about one address, and say why its messages move or do not."""
+
+import json
+import time
+
+from trunkline import diagnosis
+
+from .errors import ManagementError
+from .table import Table, commas
+
+# Statuses of qdstat --explain beside those of every tool (program.py).
+STATUS = {diagnosis.MOVES: 0, diagnosis.IDLE: 0, diagnosis.STUCK: 3}
+INTERVAL = 1.0
+
+
+def _look(node, address, names):
+    """({router id: what it says}, {router id: why it says nothing}). names: addresses of management nodes; the routers that
+    these name as edge routers are asked, too."""
+    views, silent = {}, {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop(0)
+        router = name.split("/")[-2] if "/" in name else None
+        try:
+            view = _ask(node, name, address)
+        except Exception as error:  # whatever it is, the other routers can still be asked
+            if router is None:
+                raise
+            silent[router] = "%s: %s" % (type(error).__name__, error)
+            continue
+        views[view["router"]] = view
+        for edge in view["edges"]:
+            if edge and edge not in views and edge not in silent:
+                waiting.append("_edge/%s/$management" % edge)
+    return views, silent
+
+
+def _ask(node, name, address):
+    if node.address != name:
+        node.attach(name)
+    view = node.management("EXPLAIN", address=address)
+    if not isinstance(view, dict) or "uses" not in view:
+        raise ManagementError("The answer to EXPLAIN is none: %.200r" % (view,))
+    return view
+
+
+def explain(node, opts):
+    """What is to be shown: (map, exit status)."""
+    names = [name.removeprefix("amqp:/") for name in node.mgmt_nodes()] or [node.address]
+    before, silent = _look(node, opts.explain, names)
+    if not before:
+        raise ManagementError("No router answers: " + "; ".join("%s: %s" % item for item in silent.items()))
+    start = time.monotonic()
+    time.sleep(opts.interval)
+    after, silent = _look(node, opts.explain, names)
+    found = diagnosis.diagnose(before, after or None, silent, time.monotonic() - start)
+    found.update(address=opts.explain, routers=after or before, silent=silent)
+    return found, STATUS[found["state"]]
+
+
+# ---- tables ----
+
+
+def _seconds(ms):
+    return "-" if ms is None else "%.1f" % (ms / 1000)
+
+
+def _state(link):
+    if link["heldBy"] in ("window", "output"):
+        return {"window": "window full", "output": "not reading"}[link["heldBy"]]
+    if link["credit"] == 0:
+        return "no credit"
+    return "stuck" if (link["waitingMs"] or 0) >= diagnosis.SLOW_MS else "ok"
+
+
+def _links(title, key, routers, kind):
+    table = Table(title, ("router", "phs", "conn id", "id", "container", "role", "credit", "no credit s", "queued", "unsett",
+                          "waiting s", "deliv", "rate", "state"))
+    for router, view in sorted(routers.items()):
+        for use in view["uses"]:
+            for link in use[kind]:
+                table.add(router, use["key"][1:2] if use["key"][:1] == "M" else "", link["connection"], link["identity"],
+                          link["container"] or link["host"], link["role"], link["credit"], _seconds(link["noCreditMs"]),
+                          commas(link["queued"]), commas(link["unsettled"]), _seconds(link["waitingMs"]),
+                          commas(link["deliveries"]), link["settleRate"], _state(link))
+            hidden = use[key] - len(use[kind])
+            if hidden > 0:
+                table.add(router, use["key"][1:2], "", "", "and %d more" % hidden)
+    return table
+
+
+def _rule(view):
+    rule = view["rule"]
+    if rule is None:
+        return "none", "", view["defaultDistribution"], "", ""
+    kind = "prefix" if "prefix" in rule else "pattern"
+    return (kind, rule[kind], rule["distribution"], rule["priority"] if rule["priority"] >= 0 else "-",
+            "%d/%d" % (rule["ingressPhase"], rule["egressPhase"]))
+
+
+def _rules(routers):
+    table = Table("How it is configured", ("router", "mode", "by", "text", "distrib", "pri", "phases"))
+    for router, view in sorted(routers.items()):
+        table.add(router, view["mode"], *_rule(view))
+    return table
+
+
+def _ways(routers):
+    table = Table("Ways to other routers that have receivers", ("router", "phs", "to", "next hop", "cost", "queued there",
+                                                                "unsett there", "held by", "for s"))
+    for router, view in sorted(routers.items()):
+        trunks = {trunk["router"]: trunk for trunk in view["trunks"]}
+        for use in view["uses"]:
+            for other in filter(None, use["routers"]):
+                trunk = trunks.get(other["nextHop"]) or {}
+                table.add(router, use["key"][1:2], other["id"], other["nextHop"] if other["reachable"] else "unreachable",
+                          other["cost"], trunk.get("queued"), trunk.get("unsettled"), trunk.get("heldBy") or "-",
+                          _seconds(trunk.get("heldMs")))
+    return table
+
+
+def lines(found, opts):
+    """What a person reads: the sentence first."""
+    if opts.json:
+        return json.dumps(found, indent=2, sort_keys=True).split("\n")
+    out = ["%s: %s" % (found["address"], found["sentence"]), ""]
+    for phase in found["phases"]:
+        out += ["also: %s" % sentence for sentence in phase["more"]]
+    out += ["router %s was not asked: %s" % item for item in sorted(found["silent"].items())]
+    if len(out) > 2:
+        out.append("")
+    routers = found["routers"]
+    for table in (_links("Receivers", "receiverCount", routers, "receivers"),
+                  _links("Senders", "senderCount", routers, "senders"), _ways(routers), _rules(routers)):
+        out += [*table.lines(opts.csv), ""]
+    return out[:-1]
