@@ -158,6 +158,8 @@ class Node:
         body = self.management("QUERY", {"attributeNames": list(names)}, entityType=entity_type, offset=offset, count=count)
         try:
             columns = body["attributeNames"]
+            if any(len(row) != len(columns) for row in body["results"]):
+                raise ManagementError("The answer to QUERY has rows of other than %d values" % len(columns))
             return Answer(columns, [dict(zip(columns, row)) for row in body["results"]])
         except (TypeError, KeyError) as error:
             raise ManagementError("The answer to QUERY has no attributeNames and results: %.200r" % (body,)) from error
