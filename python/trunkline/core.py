@@ -139,7 +139,7 @@ connector op 'create', 'delete'. identity 'connector/<host>:<port>[:<name>]'.
          saslUsername, saslPassword  str or None  the password itself: env:, file: ... are resolved
          create never fails for an unreachable host; it retries. delete closes the connection.
 connection op 'update'. identity: the connection's number in decimal. attrs has one or both of
-         adminStatus          str          'deleted': close the connection with amqp:connection:forced
+         adminStatus          str          'deleted': drop the connection, without a Close
          enableProtocolTrace  bool
          Error('Not found', ...) if it does not exist.
 

@@ -260,17 +260,16 @@ static PyObject *connector_delete(const char *identity, struct attrs *a)
 static PyObject *connection_update(const char *identity, struct attrs *a)
 {
     assert_on_control();
-    uint32_t bits = 0;
-    bool trace = false;
+    bool is_deleted = false, is_traced = false, trace = false;
     if (attrs_has(a, "adminStatus")) {
         const char *status = attrs_text(a, "adminStatus");
         if (status != NULL && strcmp(status, "deleted") != 0)
             attrs_fail(a, "adminStatus", "is not 'deleted'");
-        bits |= CONNECTION_CLOSE;
+        is_deleted = true;
     }
     if (attrs_has(a, "enableProtocolTrace")) {
         trace = attrs_bool(a, "enableProtocolTrace");
-        bits |= CONNECTION_TRACE;
+        is_traced = true;
     }
     if (!attrs_ok(a))
         return NULL;
@@ -279,11 +278,12 @@ static PyObject *connection_update(const char *identity, struct attrs *a)
         failure_raise(FAILURE_NOT_FOUND, "There is no connection with identity '%s'", identity);
         return NULL;
     }
-    c->closing = c->closing || (bits & CONNECTION_CLOSE);
-    if (bits & CONNECTION_TRACE)
+    if (is_traced) {
         atomic_store_explicit(&c->tracing, trace, memory_order_relaxed);
-    if (bits != 0)
-        connection_tell(c, bits);
+        connection_tell(c, CONNECTION_TRACE);
+    }
+    if (is_deleted)
+        registry_delete_connection(c);
     return none_unless_raised();
 }
 

@@ -50,6 +50,8 @@ static void make_room(const struct connector *connector)
 
 /* ---- letters ---- */
 
+static void log_failure(struct connection *c, const char *condition, const char *description);
+
 static void tell_control(struct connection *c, uint32_t bit)
 {
     atomic_fetch_or(&c->control_bits, bit);
@@ -65,6 +67,21 @@ void connection_tell(struct connection *c, uint32_t bits)
     worker_post(c->io.worker, &c->to_worker);
 }
 
+/* Without a Close, as if the network had failed: that makes clients connect again, where a Close ends them (proton
+ * without heartbeats). What was under way to it goes out before, the answer to whoever deletes its own connection among
+ * it. */
+static void connection_delete(struct connection *c)
+{
+    if (!c->deleted) {
+        c->deleted = true;
+        connection_tell(c, CONNECTION_DELETE);
+        return;
+    }
+    static const char why[] = "Connection forced-closed by management request";
+    log_failure(c, "amqp:connection:forced", why);
+    io_conn_abort(&c->io, why);
+}
+
 static void connection_on_letter(struct letter *l)
 {
     struct connection *c = container_of(l, struct connection, to_worker);
@@ -75,9 +92,11 @@ static void connection_on_letter(struct letter *l)
             c->amqp.trace = atomic_load_explicit(&c->tracing, memory_order_relaxed);
         if (bits & CONNECTION_DROP)
             io_conn_abort(&c->io, "no heartbeat");
+        else if (bits & CONNECTION_DELETE)
+            connection_delete(c);
         else if (bits & CONNECTION_CLOSE) {
             struct amqp_error error = {.condition = "amqp:connection:forced",
-                                       .description = "Connection forced-closed by management request"};
+                                       .description = "The connector has been deleted by management request"};
             amqp_conn_close(&c->amqp, &error);
             io_conn_close(&c->io, CLOSE_MS);
         }
@@ -537,6 +556,7 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
     c->to_worker = (struct letter)LETTER_INIT(connection_on_letter);
     timer_init(&c->handshake, on_handshake_late);
     list_init(&c->node);
+    list_init(&c->delete_node);
     enum err e = start_engine(c, host);
     ASSERT(e == OK); /* settings were checked when they were made */
     if (!connector)

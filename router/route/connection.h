@@ -57,7 +57,7 @@ enum own_session {
 };
 
 enum connection_to_control { CONNECTION_OPENED = 1, CONNECTION_GONE = 2 };
-enum connection_to_worker { CONNECTION_CLOSE = 1, CONNECTION_TRACE = 2, CONNECTION_DROP = 4 };
+enum connection_to_worker { CONNECTION_CLOSE = 1, CONNECTION_TRACE = 2, CONNECTION_DROP = 4, CONNECTION_DELETE = 8 };
 
 struct connection {
     struct amqp_conn amqp;
@@ -74,6 +74,7 @@ struct connection {
     /* worker */
     struct timer handshake;
     bool ended, failure_told;
+    bool deleted;                                         /* by management: dropped in the next turn */
     uint8_t trunk_in, trunk_out;                          /* links between routers for messages, by direction */
     bool is_of_ours;                                      /* the peer is a router of ours (trunk_peer.h) */
     struct streams *streams;                              /* to the peer, stream.h; NULL: there have been none */
@@ -94,6 +95,7 @@ struct connection {
     struct list node;
     uint64_t listed_as; /* ascending in the registry's list */
     bool listed, closing;
+    struct list delete_node;    /* in the list of those to be deleted at the end of the turn */
     struct link *edge_tracking; /* by which an edge router is told of destinations, edge_service.h; NULL: none */
 };
 
@@ -117,7 +119,7 @@ void connection_ref(struct connection *c);
 void connection_unref(struct connection *c);
 /* The worker ends and lets go of l, which has gone. Thread: the link's worker. */
 void link_abandon(struct link *l);
-/* Ask its worker for something (enum connection_to_worker). Thread: control. */
+/* Ask its worker for something (enum connection_to_worker). Thread: any. */
 void connection_tell(struct connection *c, uint32_t bits);
 
 #endif

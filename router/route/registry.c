@@ -28,6 +28,7 @@ static struct {
     uint64_t last_identity;
     struct list changed;  /* addresses whose routes are to be built at the end of the turn */
     struct list answered; /* links whose answer goes out then */
+    struct list deleted;  /* connections that are dropped then */
     struct list leaving;  /* links that have gone and that nobody can find any more when the routes are published */
     struct loop_hook hook;
     struct registry_totals past;
@@ -44,6 +45,7 @@ void registry_init(struct loop *loop, struct route_world *world)
     list_init(&registry.links);
     list_init(&registry.changed);
     list_init(&registry.answered);
+    list_init(&registry.deleted);
     list_init(&registry.leaving);
     registry.hook.fn = registry_turn_ends;
     loop_hook_add(loop, &registry.hook, LOOP_GATHER);
@@ -110,6 +112,13 @@ struct connection *registry_connection(uint64_t id)
 
 /* ---- connections ---- */
 
+void registry_delete_connection(struct connection *c)
+{
+    if (!c->closing)
+        list_append(&registry.deleted, &c->delete_node);
+    c->closing = true;
+}
+
 /* A connection that one of our connectors has made is open. */
 static void connection_of_connector(struct connection *c) ON_CONTROL
 {
@@ -141,6 +150,7 @@ void registry_on_connection(struct letter *l)
         return;
     if (c->listed) {
         container_connection_gone(c);
+        list_remove(&c->delete_node);
         list_remove(&c->node);
         registry.connection_count--;
         c->listed = false;
@@ -233,7 +243,12 @@ static bool registry_turn_ends(struct loop_hook *h)
         rcu_defer(list_entry(n, struct link, answer_node), link_after_quiet);
         any = true;
     }
-    return outboxes_flush(here->outboxes) || any;
+    any = outboxes_flush(here->outboxes) || any;
+    while ((n = list_take_first(&registry.deleted))) {
+        connection_tell(list_entry(n, struct connection, delete_node), CONNECTION_DELETE);
+        any = true;
+    }
+    return any;
 }
 
 void registry_add_own_address(const char *key, enum distribution d, bool served)

@@ -54,6 +54,8 @@ struct list *registry_links(void) ON_CONTROL;       /* of struct link.node, by i
 uint32_t registry_connection_count(void) ON_CONTROL;
 uint32_t registry_link_count(void) ON_CONTROL;
 struct connection *registry_connection(uint64_t id) ON_CONTROL; /* NULL: none */
+/* Drop it, once all that control sends in this turn is under way. */
+void registry_delete_connection(struct connection *c) ON_CONTROL;
 
 /* Counters of links that have ended, so that the router's totals do not shrink. */
 struct registry_totals {

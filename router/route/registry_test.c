@@ -171,6 +171,7 @@ static char asked_phase;
 static struct link *attach(const char *address, bool is_incoming, bool is_dynamic)
 {
     struct connection *c = xcalloc(1, sizeof *c);
+    list_init(&c->delete_node);
     connection_settings_ref(&settings);
     atomic_init(&c->refs, 1);
     c->settings = &settings;
@@ -536,6 +537,7 @@ static void test_registry_connection_of_a_removed_connector_is_closed_when_it_op
     (void)state;
     for (int removed = 0; removed <= 1; removed++) {
         struct connection *c = xcalloc(1, sizeof *c);
+        list_init(&c->delete_node);
         connection_settings_ref(&settings);
         atomic_init(&c->refs, 1);
         c->settings = &settings;
@@ -578,6 +580,7 @@ static void wish_ended(struct own_link_owner *o, const struct own_link_end *e)
 static struct connection *new_connection(void)
 {
     struct connection *c = xcalloc(1, sizeof *c);
+    list_init(&c->delete_node);
     connection_settings_ref(&settings);
     atomic_init(&c->refs, 1);
     c->settings = &settings;
