@@ -23,7 +23,7 @@ struct hello_link {
     bool is_active, was_told; /* was_told: our last HELLO named the peer */
     bool is_logged;           /* that it is refused */
     char *router;             /* HEARD, UP: who it is */
-    int64_t instance;
+    struct start start;
     mono_ms heard, listed, next_send;
     mono_ms refused;    /* since when */
     uint32_t worst_gap; /* ms between two HELLOs, the longest of late */
@@ -128,7 +128,7 @@ static void choose_active(struct hello *h, const char *router)
 
 static struct neighbour neighbour_of(const struct hello_link *l)
 {
-    return (struct neighbour){l->router, l->instance, l->id, l->peer.cost, l->peer.is_ours};
+    return (struct neighbour){l->router, l->start, l->id, l->peer.cost, l->peer.is_ours};
 }
 
 static int compare_neighbours(const void *a, const void *b)
@@ -312,41 +312,41 @@ enum err hello_link_down(struct hello *h, uint64_t link, mono_ms now)
 
 /* ---- receiving ---- */
 
-static void log_refused(struct hello *h, struct hello_link *l, struct slice id, int64_t instance, mono_ms now)
+static void log_refused(struct hello *h, struct hello_link *l, struct slice id, struct start start, mono_ms now)
 {
     bool is_own = amqp_slice_is(id, h->conf.id);
     if (l->is_logged || (!is_own && now - l->refused < h->conf.max_age))
         return;
     l->is_logged = true;
-    if (is_own && instance == h->conf.instance)
+    if (is_own && !start_is_other(start, h->conf.start))
         LOG(ROUTER_HELLO, ERROR_LEVEL, "link-to-itself link=%" PRIu64 ": a connector of this router leads back to it",
             l->id);
     else
         LOG(ROUTER_HELLO, ERROR_LEVEL,
             "duplicate-router-id id=%.*s link=%" PRIu64 " instance=%" PRId64
             ": another router has this id; it is refused until one of them goes or is given another id",
-            (int)id.len, (const char *)id.data, l->id, instance);
+            (int)id.len, (const char *)id.data, l->id, start.instance);
 }
 
-static bool is_elsewhere(const struct hello *h, const struct hello_link *l, struct slice id, int64_t instance)
+static bool is_elsewhere(const struct hello *h, const struct hello_link *l, struct slice id, struct start start)
 {
     for (const struct hello_link *other = h->links; other; other = other->hh.next)
-        if (other != l && is_known(other) && amqp_slice_is(id, other->router) && other->instance != instance)
+        if (other != l && is_known(other) && amqp_slice_is(id, other->router) && start_is_other(other->start, start))
             return true;
     return false;
 }
 
-static bool may_join(struct hello *h, const struct hello_link *l, struct slice id, int64_t instance)
+static bool may_join(struct hello *h, const struct hello_link *l, struct slice id, struct start start)
 {
-    if (amqp_slice_is(id, h->conf.id) || is_elsewhere(h, l, id, instance))
+    if (amqp_slice_is(id, h->conf.id) || is_elsewhere(h, l, id, start))
         return false;
     char *name = xstrndup((const char *)id.data, id.len);
-    bool may = h->owner->may_join(h->owner, name, instance);
+    bool may = h->owner->may_join(h->owner, name, start);
     free(name);
     return may;
 }
 
-static void link_refuse(struct hello *h, struct hello_link *l, struct slice id, int64_t instance, mono_ms now)
+static void link_refuse(struct hello *h, struct hello_link *l, struct slice id, struct start start, mono_ms now)
 {
     if (l->state != LINK_REFUSED) {
         link_become(h, l, LINK_REFUSED);
@@ -354,7 +354,7 @@ static void link_refuse(struct hello *h, struct hello_link *l, struct slice id, 
         free(l->router);
         l->router = NULL;
     }
-    log_refused(h, l, id, instance, now);
+    log_refused(h, l, id, start, now);
 }
 
 /* A neighbour that was lost and yet comes again soon was late, not dead: it gets more time. One that was stopped for
@@ -370,19 +370,19 @@ static void learn_gap(const struct hello *h, struct hello_link *l, mono_ms now)
         l->worst_gap -= (l->worst_gap - (uint32_t)gap + 63) / 64;
 }
 
-static void link_meet(struct hello *h, struct hello_link *l, struct slice id, int64_t instance)
+static void link_meet(struct hello *h, struct hello_link *l, struct slice id, struct start start)
 {
-    if (is_known(l) && (!amqp_slice_is(id, l->router) || instance != l->instance))
+    if (is_known(l) && (!amqp_slice_is(id, l->router) || start_is_other(start, l->start)))
         link_become(h, l, LINK_SILENT); /* another one behind the same link: as if it had been restarted */
     if (is_known(l))
         return;
-    if (l->router == NULL || !amqp_slice_is(id, l->router) || instance != l->instance) {
+    if (l->router == NULL || !amqp_slice_is(id, l->router) || start_is_other(start, l->start)) {
         free(l->router);
         l->router = xstrndup((const char *)id.data, id.len);
         l->worst_gap = 0;
         l->heard = 0;
     }
-    l->instance = instance;
+    l->start = start;
     l->is_logged = false;
     link_become(h, l, LINK_HEARD);
 }
@@ -400,19 +400,19 @@ static void notice_delay(struct hello *h, mono_ms now)
     h->deadline = now;
 }
 
-enum err hello_receive(struct hello *h, uint64_t link, struct slice id, int64_t instance, struct amqp_compound seen,
+enum err hello_receive(struct hello *h, uint64_t link, struct slice id, struct start start, struct amqp_compound seen,
                        mono_ms now)
 {
     struct hello_link *l = link_find(h, link);
     if (l == NULL)
         return ERR_NOT_FOUND;
     notice_delay(h, now);
-    if (!may_join(h, l, id, instance)) {
-        link_refuse(h, l, id, instance, now);
+    if (!may_join(h, l, id, start)) {
+        link_refuse(h, l, id, start, now);
         update_deadline(h);
         return OK;
     }
-    link_meet(h, l, id, instance);
+    link_meet(h, l, id, start);
     learn_gap(h, l, now);
     l->heard = now;
     bool names_us = false;

@@ -7,8 +7,8 @@
  *
  *   any of them -- a HELLO of a router that may not be there --> REFUSED -- one that may --> HEARD
  *
- * Refused is a router with our own id, one whose id another living link has with another instance, and one that the
- * mesh knows, with another instance, at another place (the owner says so). The first comer stays. A refused router is
+ * Refused is a router with our own id, one whose id another living link has with another start, and one that the mesh
+ * knows, with another start, at another place (the owner says so). The first comer stays. A refused router is
  * not named in our HELLOs on that link, so it does not take us for a neighbour either; nothing is closed, and as soon
  * as the other one is gone it is let in. A router that has been restarted is told from a second one by just that: its
  * predecessor goes silent.
@@ -38,9 +38,18 @@
 
 struct hello;
 
+/* One start of a router. Old ones tell the second; ours, to each other, also what differs between two within it. */
+struct start {
+    int64_t instance, life; /* life 0: not told */
+};
+static inline bool start_is_other(struct start a, struct start b)
+{
+    return a.instance != b.instance || (a.life && b.life && a.life != b.life);
+}
+
 struct hello_conf {
     const char *id; /* borrowed, as long as the table lives */
-    int64_t instance;
+    struct start start;
     uint32_t interval, max_age;           /* ms, towards old routers */
     uint32_t fast_interval, fast_max_age; /* ms, between routers of ours */
     uint32_t max_links;
@@ -55,7 +64,7 @@ struct hello_peer {
 
 struct neighbour {
     const char *id; /* borrowed until the neighbour is lost */
-    int64_t instance;
+    struct start start;
     uint64_t link; /* the active one */
     int32_t cost;
     bool is_ours;
@@ -66,7 +75,7 @@ struct hello_owner {
     /* Send a HELLO that names these routers. */
     void (*send)(struct hello_owner *o, uint64_t link, const char *const *seen, uint32_t n);
     /* Whether a router may be a neighbour, as far as the owner knows. */
-    bool (*may_join)(struct hello_owner *o, const char *id, int64_t instance);
+    bool (*may_join)(struct hello_owner *o, const char *id, struct start start);
     /* A neighbour is there that was not there before. */
     void (*joined)(struct hello_owner *o, const struct neighbour *n);
 };
@@ -81,7 +90,7 @@ enum err hello_link_up(struct hello *h, uint64_t link, const struct hello_peer *
 /* It is gone: its neighbour is lost at once, or goes on with another link. ERR_NOT_FOUND. */
 enum err hello_link_down(struct hello *h, uint64_t link, mono_ms now);
 /* A HELLO has come. seen: checked to be ids. ERR_NOT_FOUND: no such link. */
-enum err hello_receive(struct hello *h, uint64_t link, struct slice id, int64_t instance, struct amqp_compound seen,
+enum err hello_receive(struct hello *h, uint64_t link, struct slice id, struct start start, struct amqp_compound seen,
                        mono_ms now);
 /* Send what is due, drop who is silent. Result: when to call again. */
 mono_ms hello_tick(struct hello *h, mono_ms now);

@@ -39,10 +39,10 @@ static void on_send(struct hello_owner *o, uint64_t link, const char *const *see
     }
 }
 
-static bool on_may_join(struct hello_owner *o, const char *id, int64_t instance)
+static bool on_may_join(struct hello_owner *o, const char *id, struct start start)
 {
     (void)o;
-    (void)instance;
+    (void)start;
     return t.banned == NULL || strcmp(id, t.banned) != 0;
 }
 
@@ -60,7 +60,7 @@ static int set_up(void **state)
     t.now = 1000;
     t.owner = (struct hello_owner){on_send, on_may_join, on_joined};
     t.hello = hello_new(&(struct hello_conf){.id = "me",
-                                             .instance = 7,
+                                             .start = {.instance = 7},
                                              .interval = 1000,
                                              .max_age = 3000,
                                              .fast_interval = 80,
@@ -85,14 +85,19 @@ static void up(uint64_t link, struct hello_peer peer)
 }
 
 /* A HELLO of router `id` that names `seen` (one router or none). */
-static void hear(uint64_t link, const char *id, int64_t instance, const char *seen)
+static void hear_life(uint64_t link, const char *id, int64_t instance, int64_t life, const char *seen)
 {
     uint8_t octets[64];
     struct amqp_writer w = amqp_writer(octets, sizeof octets);
     amqp_write_string_of(&w, seen ? seen : "nobody");
     struct amqp_compound list = {{octets, octets + w.len}, 1};
     struct slice name = {NULL, (const uint8_t *)id, strlen(id)};
-    assert_int_equal(hello_receive(t.hello, link, name, instance, list, t.now), OK);
+    assert_int_equal(hello_receive(t.hello, link, name, (struct start){instance, life}, list, t.now), OK);
+}
+
+static void hear(uint64_t link, const char *id, int64_t instance, const char *seen)
+{
+    hear_life(link, id, instance, 0, seen);
 }
 
 /* Let time pass with a tick each time one is due, as a loop does it. */
@@ -281,14 +286,46 @@ static void test_hello_second_router_of_that_id_refused_until_the_first_goes(voi
         hear(1, "A", 5, "me");
         hear(2, "A", 6, "me");
         assert_int_equal(find("A")->link, 1);
-        assert_int_equal(find("A")->instance, 5);
+        assert_int_equal(find("A")->start.instance, 5);
         assert_string_equal(t.sent[2].seen, ""); /* so it does not take us for a neighbour */
     }
     assert_string_equal(t.joined, "A,");
     pass(3100); /* the first one is silent */
     hear(2, "A", 6, "me");
     assert_int_equal(find("A")->link, 2);
-    assert_int_equal(find("A")->instance, 6);
+    assert_int_equal(find("A")->start.instance, 6);
+}
+
+/* Both have started within the same second, so that their instance is the same. */
+static void test_hello_second_router_of_that_id_and_second_refused(void **state)
+{
+    (void)state;
+    up(1, OURS);
+    up(2, OURS);
+    for (int i = 0; i < 10; i++) {
+        hear_life(1, "A", 5, 71, "me");
+        hear_life(2, "A", 5, 72, "me");
+        assert_int_equal(find("A")->link, 1);
+        assert_string_equal(t.sent[2].seen, "");
+        pass(80);
+    }
+    assert_string_equal(t.joined, "A,");
+    assert_int_equal(hello_link_down(t.hello, 1, t.now), OK);
+    hear_life(2, "A", 5, 72, "me");
+    assert_int_equal(find("A")->link, 2);
+}
+
+/* A second connection to the same router is no second router, also when one of the two says less. */
+static void test_hello_same_start_on_two_links_is_one_router(void **state)
+{
+    (void)state;
+    up(1, OURS);
+    up(2, OURS);
+    hear_life(1, "A", 5, 71, "me");
+    hear_life(2, "A", 5, 71, "me");
+    assert_string_equal(t.sent[2].seen, "A,");
+    hear_life(2, "A", 5, 0, "me");
+    assert_non_null(hello_link_peer(t.hello, 2));
 }
 
 static void test_hello_own_id_refused(void **state)
@@ -323,7 +360,7 @@ static void test_hello_restarted_on_the_same_link_joins_anew(void **state)
     up(1, OURS);
     hear(1, "A", 5, "me");
     hear(1, "A", 6, "me");
-    assert_int_equal(find("A")->instance, 6);
+    assert_int_equal(find("A")->start.instance, 6);
     assert_string_equal(t.joined, "A,A,");
 }
 
@@ -376,7 +413,7 @@ static void test_hello_links_bounded(void **state)
     assert_int_equal(hello_link_up(t.hello, 4, &OLD, t.now), ERR_LIMIT);
     struct amqp_compound none = {0};
     struct slice id = {NULL, (const uint8_t *)"A", 1};
-    assert_int_equal(hello_receive(t.hello, 4, id, 1, none, t.now), ERR_NOT_FOUND);
+    assert_int_equal(hello_receive(t.hello, 4, id, (struct start){.instance = 1}, none, t.now), ERR_NOT_FOUND);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -396,6 +433,8 @@ int main(void)
         TEST(test_hello_link_down_lost_at_once),
         TEST(test_hello_two_old_routers_each_named_to_both),
         TEST(test_hello_second_router_of_that_id_refused_until_the_first_goes),
+        TEST(test_hello_second_router_of_that_id_and_second_refused),
+        TEST(test_hello_same_start_on_two_links_is_one_router),
         TEST(test_hello_own_id_refused),
         TEST(test_hello_owner_says_no_refused_and_let_in_later),
         TEST(test_hello_restarted_on_the_same_link_joins_anew),

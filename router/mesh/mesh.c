@@ -100,16 +100,17 @@ static void on_hello_send(struct hello_owner *o, uint64_t link, const char *cons
 }
 
 /* A router of which the mesh has heard lately, and which can be reached, is there: another one of its id, which another
- * instance tells, is a second one or its next life. The next life gets in as soon as the mesh has noticed that the last
+ * start tells, is a second one or its next life. The next life gets in as soon as the mesh has noticed that the last
  * one has ended. */
-static bool on_hello_may_join(struct hello_owner *o, const char *id, int64_t instance)
+static bool on_hello_may_join(struct hello_owner *o, const char *id, struct start start)
 {
     struct mesh *m = container_of(o, struct mesh, hello_owner);
     uint32_t router;
     if (!lsdb_find(m->lsdb, (struct slice){NULL, (const uint8_t *)id, strlen(id)}, &router))
         return true;
     const struct lsdb_router *r = lsdb_router(m->lsdb, router);
-    if (r->instance == 0 || r->instance == instance || !mesh_state(m, router)->is_reachable)
+    struct start known = {r->instance, r->life};
+    if (r->instance == 0 || !start_is_other(known, start) || !mesh_state(m, router)->is_reachable)
         return true;
     return m->now - r->heard > m->conf.ra_interval + m->conf.ra_interval / 4;
 }
@@ -157,7 +158,7 @@ static void make_parts(struct mesh *m)
         (struct hello_owner){.send = on_hello_send, .may_join = on_hello_may_join, .joined = on_hello_joined};
     m->mobile_owner = (struct mobile_owner){.mapped = on_mapped, .unmapped = on_unmapped};
     m->hello = hello_new(&(struct hello_conf){.id = m->id,
-                                              .instance = c->instance,
+                                              .start = {c->instance, c->life},
                                               .interval = c->hello_interval,
                                               .max_age = c->hello_max_age,
                                               .fast_interval = c->fast_hello_interval,

@@ -33,16 +33,16 @@ static bool relay(struct mesh *m, const struct incoming *in, uint32_t router)
 static bool contradicts_neighbour(struct mesh *m, const struct wire_message *b, uint32_t router)
 {
     const struct neighbour *n = hello_neighbour(m->hello, b->id);
-    if (n == NULL || b->instance == 0 || n->instance == b->instance)
+    if (n == NULL || b->instance == 0 || !start_is_other(n->start, (struct start){b->instance, b->life}))
         return false;
     struct router_state *s = mesh_state(m, router);
     /* A later life of it may be heard of before its old link is found dead: that is no second router yet. */
-    if (b->instance < n->instance && !s->is_duplicate_logged) {
+    if (b->instance <= n->start.instance && !s->is_duplicate_logged) {
         s->is_duplicate_logged = true;
         LOG(ROUTER_LS, ERROR_LEVEL,
             "duplicate-router-id id=%s instance=%" PRId64 " other=%" PRId64
             ": two routers have this id, one is a neighbour; give one of them another id",
-            n->id, n->instance, b->instance);
+            n->id, n->start.instance, b->instance);
     }
     return true;
 }
@@ -169,7 +169,7 @@ static enum err dispatch(struct mesh *m, const struct incoming *in)
 {
     const struct wire_message *b = &in->body;
     if (b->op == WIRE_HELLO)
-        return hello_receive(m->hello, in->link, b->id, b->instance, b->seen, m->now);
+        return hello_receive(m->hello, in->link, b->id, (struct start){b->instance, b->life}, b->seen, m->now);
     if (is_own(m, b->id)) {
         /* Ours come back by neighbours that do not look at the trace; or they are of an earlier life. */
         if (b->op == WIRE_RA || b->op == WIRE_LSU)

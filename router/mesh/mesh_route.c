@@ -6,6 +6,21 @@
 #include <trunkline/base/assert.h>
 #include <trunkline/base/hash.h>
 
+/* What is known of a neighbour may be of another start of it. */
+static void take_start(struct mesh *m, uint32_t router, struct start start)
+{
+    bool is_other = lsdb_restarted(m->lsdb, router, start.instance, m->now);
+    int64_t life = lsdb_router(m->lsdb, router)->life;
+    if (!is_other && start_is_other((struct start){start.instance, life}, start)) {
+        lsdb_begin_life(m->lsdb, router, start.instance, m->now);
+        is_other = true;
+    }
+    if (is_other)
+        mesh_forget_life(m, router);
+    if (start.life)
+        lsdb_set_life(m->lsdb, router, start.life);
+}
+
 void mesh_take_neighbours(struct mesh *m)
 {
     uint32_t n, count = 0;
@@ -16,8 +31,7 @@ void mesh_take_neighbours(struct mesh *m)
         uint32_t index;
         if (lsdb_know(m->lsdb, id, m->now, &index) != OK)
             continue; /* one router too many: logged */
-        if (lsdb_restarted(m->lsdb, index, all[i].instance, m->now))
-            mesh_forget_life(m, index);
+        take_start(m, index, all[i].start);
         edges[count++] = (struct path_edge){index, all[i].cost};
     }
     lsdb_originate(m->lsdb, edges, count, m->now);

@@ -51,10 +51,14 @@ static void send_to_all(struct mesh *m)
 
 void mesh_send_hello(struct mesh *m, uint64_t link, const char *const *seen, uint32_t n)
 {
-    wire_encode(
-        &(struct wire_out){
-            .op = WIRE_HELLO, .self = m->id, .instance = m->conf.instance, .seen = seen, .seen_count = n},
-        &m->out);
+    wire_encode(&(struct wire_out){.op = WIRE_HELLO,
+                                   .self = m->id,
+                                   .instance = m->conf.instance,
+                                   .life = m->conf.life,
+                                   .seen = seen,
+                                   .seen_count = n,
+                                   .is_among_ours = hello_link_is_ours(m->hello, link)},
+                &m->out);
     send_out(m, link);
 }
 

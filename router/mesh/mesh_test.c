@@ -632,6 +632,44 @@ static void test_mesh_second_router_of_an_id_elsewhere_refused(void **state)
     assert_non_null(strstr(t.log, "X:gone; X:via X link 2 cost 1"));
 }
 
+/* Two that started within one second: their instance is the same, and only their life tells them apart. */
+static void test_mesh_second_router_of_an_id_and_second_elsewhere_refused(void **state)
+{
+    (void)state;
+    struct wire_peer peers[] = {{"B", 1}};
+    struct wire_out of_x = {.op = WIRE_LSU,
+                            .self = "B",
+                            .id = "X",
+                            .target = "me",
+                            .instance = 9,
+                            .ls_seq = 3,
+                            .life = 41,
+                            .is_among_ours = true,
+                            .peers = peers,
+                            .peer_count = 1};
+    const char *seen[] = {"me"};
+    struct wire_out second = {
+        .op = WIRE_HELLO, .self = "X", .instance = 9, .life = 42, .is_among_ours = true, .seen = seen, .seen_count = 1};
+    up(1, OURS);
+    hello(1, "B", 5);
+    record(1, "B", 5, 1, "me", "X");
+    give(1, of_x);
+    pass(20);
+    up(2, OURS);
+    for (int i = 0; i < 20; i++) {
+        give(2, second);
+        hello(1, "B", 5);
+        pass(80);
+    }
+    assert_null(strstr(t.log, "X:via X"));
+    assert_non_null(strstr(t.log, "X:via B"));
+    record(1, "B", 5, 2, "me", NULL);
+    pass(20);
+    give(2, second);
+    pass(20);
+    assert_non_null(strstr(t.log, "X:gone; X:via X link 2 cost 1"));
+}
+
 static void test_mesh_other_life_of_a_living_neighbour_not_believed(void **state)
 {
     (void)state;
@@ -774,6 +812,7 @@ int main(void)
         TEST(test_mesh_ours_loss_is_announced_at_once_even_after_many_changes),
         TEST(test_mesh_earlier_life_within_the_second_counted_on),
         TEST(test_mesh_second_router_of_an_id_elsewhere_refused),
+        TEST(test_mesh_second_router_of_an_id_and_second_elsewhere_refused),
         TEST(test_mesh_other_life_of_a_living_neighbour_not_believed),
         TEST(test_mesh_useless_messages_dropped_link_stays),
         TEST(test_mesh_message_larger_than_the_limit_dropped),

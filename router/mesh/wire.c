@@ -327,7 +327,7 @@ static const uint32_t needed[] = {
     [WIRE_MAR] = BIT(ID) | BIT(HAVE_SEQ),
 };
 static const uint32_t looked_at[] = {
-    [WIRE_HELLO] = BIT(ID) | BIT(VERSION) | BIT(INSTANCE) | BIT(SEEN),
+    [WIRE_HELLO] = BIT(ID) | BIT(VERSION) | BIT(INSTANCE) | BIT(SEEN) | BIT(LIFE),
     [WIRE_RA] = BIT(ID) | BIT(VERSION) | BIT(INSTANCE) | BIT(LS_SEQ) | BIT(MOBILE_SEQ),
     [WIRE_LSU] = BIT(ID) | BIT(VERSION) | BIT(INSTANCE) | BIT(LS) | BIT(MOBILE_SEQ) | BIT(LIFE),
     [WIRE_LSR] = BIT(ID) | BIT(VERSION),
@@ -713,10 +713,16 @@ static void write_record(struct amqp_writer *w, const struct wire_out *m)
     end32(w, record);
 }
 
+static bool is_with_life(const struct wire_out *m)
+{
+    return m->is_among_ours && (m->op == WIRE_LSU || m->op == WIRE_HELLO);
+}
+
 static void write_link_state_body(struct amqp_writer *w, const struct wire_out *m)
 {
     static const uint32_t counts[] = {[WIRE_HELLO] = 10, [WIRE_RA] = 12, [WIRE_LSU] = 12, [WIRE_LSR] = 6};
-    size_t mark = begin32(w, AMQP_CODE_MAP32, counts[m->op] + (m->op == WIRE_LSU && m->is_among_ours ? 4 : 0));
+    size_t mark = begin32(w, AMQP_CODE_MAP32,
+                          counts[m->op] + (m->op == WIRE_LSU && m->is_among_ours ? 2 : 0) + (is_with_life(m) ? 2 : 0));
     amqp_write_string_of(w, "id");
     amqp_write_string_of(w, m->id ? m->id : m->self);
     amqp_write_string_of(w, "pv");
@@ -739,7 +745,7 @@ static void write_link_state_body(struct amqp_writer *w, const struct wire_out *
         amqp_write_string_of(w, "mobile_seq");
         write_int(w, m->mobile_seq);
     }
-    if (m->op == WIRE_LSU && m->is_among_ours) {
+    if (is_with_life(m)) {
         amqp_write_string_of(w, "life");
         amqp_write_long(w, m->life);
     }

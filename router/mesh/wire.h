@@ -17,7 +17,8 @@
  *   MAR    amqp:/_topo/0/<router>/qdrouter.ma   id pv area have_seq
  *
  * Integers are int (long beyond 32 bits) in the first four and long in MAU and MAR, hints are int. Between two routers
- * of ours an LSU also says `mobile_seq` and `life` at its end (wire_out.is_among_ours); others are never sent that.
+ * of ours an LSU also says `mobile_seq` and `life` at its end, and a HELLO `life` (wire_out.is_among_ours); others are
+ * never sent that.
  *
  * Receiving is lenient where the old router is: string or symbol keys and texts, any integer type, unknown keys. Fields
  * of a wrong container type, or missing ones, make the message worthless as a whole (ERR_INVALID).
@@ -95,12 +96,12 @@ struct wire_message {
     int64_t ls_seq;   /* RA; LSU: that of the record */
     int64_t mobile_seq;
     int64_t have_seq;
-    int64_t life;                         /* LSU between ours: tells two starts within the same second; 0 when absent */
-    bool has_mobile_seq;                  /* LSU between ours */
-    bool is_absolute;                     /* MAU: exist, not add and del */
-    struct amqp_compound seen;            /* HELLO: ids */
-    struct slice owner;                   /* LSU: whose record it is: always id */
-    struct amqp_compound peers;           /* LSU: ids and costs by turns */
+    int64_t life;               /* LSU and HELLO between ours: tells two starts within the same second; 0 when absent */
+    bool has_mobile_seq;        /* LSU between ours */
+    bool is_absolute;           /* MAU: exist, not add and del */
+    struct amqp_compound seen;  /* HELLO: ids */
+    struct slice owner;         /* LSU: whose record it is: always id */
+    struct amqp_compound peers; /* LSU: ids and costs by turns */
     struct amqp_compound add, del, exist; /* MAU: keys */
     struct amqp_compound hints;           /* MAU: integers, as many as add or exist; count 0 when absent or ignored */
 };
@@ -139,7 +140,7 @@ struct wire_out {
     const char *id;     /* in the body; NULL: self. Another one when an LSU is passed on between routers of ours */
     const char *target; /* router; NULL: all, or the neighbour */
     int64_t instance, ls_seq, mobile_seq, have_seq, life;
-    bool is_among_ours; /* LSU: with mobile_seq and life */
+    bool is_among_ours; /* LSU: with mobile_seq and life; HELLO: with life */
     bool is_absolute;
     const char *const *seen;
     uint32_t seen_count;
