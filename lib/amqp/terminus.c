@@ -7,7 +7,12 @@
 
 bool amqp_terminus_has_capability(const struct amqp_terminus_view *t, const char *symbol)
 {
-    struct amqp_reader r = amqp_slice_reader(t->capabilities);
+    return amqp_has_capability(t->capabilities, symbol);
+}
+
+bool amqp_has_capability(struct slice capabilities, const char *symbol)
+{
+    struct amqp_reader r = amqp_slice_reader(capabilities);
     struct slice one;
     if (amqp_read_symbol(&r, &one) == OK)
         return amqp_slice_is(one, symbol);

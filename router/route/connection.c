@@ -392,6 +392,7 @@ static void remember_peer(struct connection *c)
     }
     struct mesh_peer peer;
     trunk_peer_read(c->properties, c->settings->cost, &peer);
+    c->offers_streams = amqp_has_capability(p->offered_capabilities, "qd.streaming-links");
     c->is_of_ours = c->settings->role == ROLE_INTER_ROUTER && peer.is_ours;
     char props[1024] = "{}";
     if (c->properties.len)

@@ -462,6 +462,7 @@ static bool forward_to_one(struct link *l, struct amqp_transfer *t, const struct
     if (!forward_choose(a, r, p, &l->in.round_robin, &to))
         return false;
     struct frame f = first_frame_of(l, t, payload, 0, a);
+    f.needs_offer = a->distribution == DISTRIBUTION_BALANCED;
     forward_one(l, t, &f, to);
     return true;
 }

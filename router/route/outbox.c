@@ -27,7 +27,7 @@ struct frame_record {
     struct origin origin;
     struct stamp stamp;
     uint32_t message_format;
-    uint8_t first, more, settled, aborted, settles, annotated, streams, held, phase, state_code;
+    uint8_t first, more, settled, aborted, settles, annotated, streams, needs_offer, held, phase, state_code;
     uint32_t state_len, to_len, payload_len;
     struct buffer *buf;  /* counted; NULL: payload follows in line */
     const uint8_t *data; /* in buf */
@@ -87,6 +87,7 @@ static void deliver_frame_record(const struct outbox_handler *h, const struct fr
         .settles = r->settles,
         .annotated = r->annotated,
         .streams = r->streams,
+        .needs_offer = r->needs_offer,
         .held = r->held,
         .state = {.code = r->state_code, .raw = {.data = tail, .len = r->state_len}},
         .to = {.data = tail + r->state_len, .len = r->to_len},
@@ -189,6 +190,7 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
     r->settles = f->settles;
     r->annotated = f->annotated;
     r->streams = f->streams;
+    r->needs_offer = f->needs_offer;
     r->held = f->held;
     r->phase = f->phase;
     r->state_code = f->state.code;

@@ -24,6 +24,7 @@ struct frame {
     bool settles;            /* no payload: the sender has settled the delivery that it sent unsettled */
     bool annotated;          /* the message has annotations of routers: strip them towards a client */
     bool streams;            /* first frame: the message is large, or wanted as it comes: do not wait for its end */
+    bool needs_offer;        /* first frame: towards another router, a link of its own only if that has offered them */
     bool held;               /* the origin waits to hear that its bytes have left */
     struct amqp_state state; /* of the sender, usually none */
     struct slice to; /* first frame, towards another router: the address it is for; empty: the message names it */

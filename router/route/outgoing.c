@@ -31,6 +31,7 @@ struct message {
     bool complete; /* its last frame is here */
     bool answered; /* its outcome came before its last frame: it is no longer in hand */
     bool annotated;
+    bool needs_offer;
     struct amqp_state state; /* raw is ours */
     size_t size;             /* octets that have been appended */
     struct stamp stamp;
@@ -83,6 +84,7 @@ static struct message *message_new(const struct frame *f)
     m->annotated = f->annotated;
     m->complete = !f->more;
     m->stamp = f->stamp;
+    m->needs_offer = f->needs_offer;
     m->state.code = f->state.code;
     if (f->state.raw.len) {
         uint8_t *raw = xmalloc(f->state.raw.len);
@@ -353,9 +355,15 @@ static bool is_shared(const struct link *l)
     return l->kind == LINK_DATA && l->priority != TRUNK_STREAMING;
 }
 
-/* m goes on a link of its own. */
+/* m goes on a link of its own. An old router sends a message to a balanced address so only to whom has offered such
+ * links, any other one to everybody (wire-protocol reference 2.3); the link that all share has to do, then. */
 static void send_as_stream(struct link *l, struct message *m)
 {
+    if (m->needs_offer && !l->conn->offers_streams) {
+        enqueue(l, m);
+        outgoing_sendable(l);
+        return;
+    }
     load_done(l);
     struct link *s = stream_take(l->conn);
     if (!s) {
@@ -414,6 +422,10 @@ static void continue_shared(struct link *l, const struct frame *f)
     struct message *m = find_incomplete(&l->out.gathering, &f->origin);
     if (m) {
         gather_more(l, m, f);
+        return;
+    }
+    if (find_incomplete(&l->out.queue, &f->origin)) {
+        continue_message(l, f);
         return;
     }
     struct link *s = stream_next_busy(l->conn, NULL);
@@ -551,6 +563,7 @@ static struct frame frame_of(const struct message *m)
         .annotated = m->annotated,
         .state = m->state,
         .stamp = m->stamp,
+        .needs_offer = m->needs_offer,
         .first = true,
         .more = !m->complete,
     };

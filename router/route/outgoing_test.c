@@ -334,6 +334,32 @@ static void test_outgoing_large_message_gets_a_link_of_its_own_that_is_used_agai
     assert_int_equal(shared->out.unsettled, 0);
 }
 
+/* To a balanced address, towards a router that has not offered links for large messages: it takes its turn. */
+static void test_outgoing_large_message_not_offered_a_link_goes_on_the_shared_one(void **state)
+{
+    (void)state;
+    struct link *shared = new_shared_link(5);
+    struct frame f = part(1, 64 * 1024, true, true), small = part(2, 3, true, false);
+    f.needs_offer = true;
+    outgoing_deliver(shared, &f);
+    f = part(1, 64 * 1024, false, true);
+    outgoing_deliver(shared, &f);
+    assert_null(stream_next_busy(&conn, NULL));
+    assert_int_equal(shared->out.unsettled, 1);
+    assert_non_null(strstr(said, "shared: "));
+    outgoing_deliver(shared, &small);
+    assert_int_equal(shared->out.unsettled, 1); /* behind it */
+    f = part(1, 10, false, false);
+    outgoing_deliver(shared, &f);
+    assert_int_equal(shared->out.unsettled, 2);
+    assert_int_equal(shared->out.queued, 0);
+    conn.offers_streams = true;
+    f = part(3, 128 * 1024, true, true);
+    f.needs_offer = f.streams = true;
+    outgoing_deliver(shared, &f);
+    assert_non_null(stream_next_busy(&conn, NULL));
+}
+
 static void test_outgoing_message_wanted_as_it_comes_streams_at_once(void **state)
 {
     (void)state;
@@ -448,6 +474,7 @@ int main(void)
         TEST(test_outgoing_modified_is_relayed_with_delivery_failed),
         TEST(test_outgoing_small_message_in_parts_lets_others_pass_on_a_shared_link),
         TEST(test_outgoing_large_message_gets_a_link_of_its_own_that_is_used_again),
+        TEST(test_outgoing_large_message_not_offered_a_link_goes_on_the_shared_one),
         TEST(test_outgoing_message_wanted_as_it_comes_streams_at_once),
         TEST(test_outgoing_abort_of_what_is_gathered_leaves_no_trace),
         TEST(test_outgoing_abort_on_a_streaming_link_frees_it),

@@ -23,7 +23,8 @@ struct amqp_terminus_view {
     struct slice dynamic_properties, capabilities, filter, outcomes;
 };
 
-/* Whether the capabilities hold this symbol, alone or in an array. Thread: any. */
+/* Whether capabilities, encoded as they came (empty: none), hold this symbol, alone or in an array. Thread: any. */
+bool amqp_has_capability(struct slice capabilities, const char *symbol);
 bool amqp_terminus_has_capability(const struct amqp_terminus_view *t, const char *symbol);
 
 /* The text that logs show (management reference section 8.4): "{name expire:sess caps:..}"; always terminated. Result:
