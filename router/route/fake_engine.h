@@ -267,6 +267,25 @@ mono_ms loop_now(const struct loop *l)
     return fake_now;
 }
 
+void loop_timer_after(struct loop *l, struct timer *t, mono_ms delay)
+{
+    loop_timer_at(l, t, fake_now + delay);
+}
+
+static struct timer_wheel *fake_wheel;
+
+void loop_timer_at(struct loop *l, struct timer *t, mono_ms due)
+{
+    (void)l;
+    timer_arm(fake_wheel, t, due);
+}
+
+__attribute__((unused)) static void pass_time(mono_ms ms)
+{
+    fake_now += ms;
+    timer_wheel_run(fake_wheel, fake_now);
+}
+
 static struct letter *letters[64];
 static int letter_count;
 
@@ -326,6 +345,7 @@ static int setup(void **state)
     fake_here =
         (struct route_here){.slots = link_slots_new(0), .outboxes = outboxes_new(2, &here_arrivals), .world = &world};
     here = &fake_here;
+    fake_wheel = timer_wheel_new(fake_now);
     memset(&conn, 0, sizeof conn);
     conn.strip_in = conn.strip_out = true;
     conn.container = peer_container;
@@ -356,6 +376,7 @@ static int teardown(void **state)
     link_count = 0;
     free(conn.streams);
     conn.streams = NULL;
+    timer_wheel_free(&fake_wheel);
     outboxes_free(&fake_here.outboxes);
     link_slots_free(&fake_here.slots);
     table_free(&world.table);

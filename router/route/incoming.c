@@ -88,11 +88,28 @@ static void give_back(struct link *l, uint32_t n)
     link_note_credit(l);
 }
 
+/* The same for settled ones that have left. */
+static void give_back_settled(struct link *l, uint32_t n, bool unbound)
+{
+    if (!unbound) {
+        give_back(l, n);
+        return;
+    }
+    n = n < l->in.in_hand ? n : l->in.in_hand;
+    l->in.in_hand -= n;
+    uint32_t have = l->in.in_hand + l->amqp.credit;
+    if (have < l->capacity)
+        amqp_link_grant(&l->amqp, n < l->capacity - have ? n : l->capacity - have);
+}
+
 /* A delivery has begun. */
 static void take_in_hand(struct link *l)
 {
     if (link_replenishes_at_once(l)) {
-        amqp_link_grant(&l->amqp, 1);
+        if (l->in.current_unbound)
+            l->in.in_hand++;
+        else
+            amqp_link_grant(&l->amqp, 1);
         return;
     }
     l->in.in_hand++;
@@ -204,14 +221,14 @@ static bool is_from_ours(const struct link *l)
 }
 
 /* Presettled deliveries have left: give their credit back. A router of ours waits to hear of it, too (outgoing.c). */
-static void finish_settled(struct link *l, uint32_t first, uint32_t last)
+static void finish_settled(struct link *l, uint32_t first, uint32_t last, bool unbound)
 {
     uint32_t n = last - first + 1;
-    if (is_from_ours(l)) {
+    if (is_from_ours(l) && !unbound) {
         amqp_link_settle(&l->amqp, first, last, &state_accepted);
         link_stats_settled(&l->stats, here_now(), n);
     }
-    give_back(l, n);
+    give_back_settled(l, n, unbound);
 }
 
 static int rank(enum amqp_state_code c)
@@ -254,7 +271,7 @@ static void copy_done(struct link *l, const struct answer *a)
         return;
     note_early_answer(l, a->first, a->first);
     if (a->flags & ORIGIN_SETTLED) {
-        finish_settled(l, a->first, a->first);
+        finish_settled(l, a->first, a->first, a->flags & ORIGIN_UNBOUND);
         amqp_link_forget(&l->amqp, a->first);
         return;
     }
@@ -291,7 +308,7 @@ void incoming_answer(struct link *l, const struct answer *a)
     }
     note_early_answer(l, a->first, a->last);
     if (a->flags & ORIGIN_SETTLED)
-        finish_settled(l, a->first, a->last);
+        finish_settled(l, a->first, a->last, a->flags & ORIGIN_UNBOUND);
     else
         settle(l, a->first, a->last, &a->state);
 }
@@ -309,7 +326,7 @@ static void discard(struct link *l, const struct amqp_transfer *t, enum refusal 
     l->in.way = INCOMING_IDLE;
     if (l->in.current_settled) {
         stat_add(&l->stats.dropped_presettled, why != REFUSAL_PASSED);
-        finish_settled(l, t->id, t->id);
+        finish_settled(l, t->id, t->id, l->in.current_unbound);
         return;
     }
     struct refusal_state state;
@@ -333,6 +350,7 @@ static struct frame frame_of(struct link *l, const struct amqp_transfer *t, cons
         .origin = {.link = l->token,
                    .delivery_id = l->in.delivery_id,
                    .flags = (l->in.current_settled ? ORIGIN_SETTLED : 0) |
+                            (l->in.current_unbound ? ORIGIN_UNBOUND : 0) |
                             (copies ? ORIGIN_COPY | copies << ORIGIN_COPIES_SHIFT : 0)},
         .message_format = l->in.message_format,
         .first = t->first,
@@ -644,7 +662,9 @@ static void begin(struct link *l, struct amqp_transfer *t)
 {
     l->in.delivery_id = t->id;
     l->in.message_format = t->message_format;
-    l->in.current_settled = take_mark(l, t) || t->settled;
+    bool is_marked = take_mark(l, t);
+    l->in.current_settled = is_marked || t->settled;
+    l->in.current_unbound = t->settled && link_replenishes_at_once(l) && l->kind != LINK_CONTROL;
     l->in.current_answered = false;
     l->in.stamp = is_from_ours(l) && here->world->stamps ? stamp_from_tag(t->tag) : (struct stamp){0};
     l->in.current_streams = l->kind == LINK_DATA && l->priority == TRUNK_STREAMING;
@@ -656,7 +676,7 @@ static void begin(struct link *l, struct amqp_transfer *t)
         stat_add(&l->stats.presettled, 1);
     atomic_store_explicit(&l->conn->last_delivery, here_now(), memory_order_relaxed);
     if (t->aborted) {
-        give_back(l, 1);
+        give_back_settled(l, 1, l->in.current_unbound);
         return;
     }
     l->in.discard_text = NULL;
@@ -768,7 +788,7 @@ void incoming_transfer(struct link *l, struct amqp_transfer *t)
         amqp_link_forget(&l->amqp, l->in.delivery_id);
         /* An outcome that came early has given the credit back already. */
         if (!l->in.current_answered)
-            give_back(l, 1);
+            give_back_settled(l, 1, l->in.current_unbound);
         return;
     } else {
         l->in.current_settled = l->in.current_settled || t->settled;

@@ -461,6 +461,116 @@ static void test_incoming_marked_that_nobody_wants_is_answered_and_counted(void 
     assert_int_equal(atomic_load(&in->stats.dropped_presettled), 1);
 }
 
+static struct link *new_old_trunk_in(void)
+{
+    struct link *in = new_trunk_in();
+    conn.is_of_ours = false;
+    return in;
+}
+
+/* A message that is settled as it comes on a trunk. */
+static void settled_comes_to_a(struct link *in)
+{
+    struct amqp_transfer t = {
+        .id = next_id++, .first = true, .settled = true, .payload = {.data = message_to_a, .len = sizeof message_to_a}};
+    assert_true(in->amqp.credit > 0);
+    in->amqp.credit--;
+    incoming_transfer(in, &t);
+}
+
+static void test_incoming_settled_from_an_old_router_holds_its_credit_until_it_has_left(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *in = new_old_trunk_in(), *rx = new_link("rx", false, a);
+    route_to(a, &rx, 1);
+    rx->amqp.credit = 2;
+    incoming_start(in);
+    settled_comes_to_a(in);
+    assert_int_equal(in->amqp.credit, 10); /* gone at once */
+    for (int i = 0; i < 5; i++)
+        settled_comes_to_a(in);
+    assert_int_equal(in->amqp.credit, 6);
+    comes_to_a(in, &state_none);
+    assert_int_equal(in->amqp.credit, 7); /* unsettled: as before, the fake takes none */
+    in->amqp.credit = 6;
+    rx->amqp.credit = 10;
+    outgoing_sendable(rx);
+    assert_int_equal(in->amqp.credit, 10);
+    assert_int_equal(in->in.in_hand, 0);
+}
+
+static void test_incoming_consumer_that_has_stopped_keeps_so_many_and_holds_no_credit(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *in = new_old_trunk_in(), *rx = new_link("rx", false, a);
+    rx->capacity = 4;
+    route_to(a, &rx, 1);
+    incoming_start(in);
+    for (int i = 0; i < 8; i++)
+        settled_comes_to_a(in);
+    assert_int_equal(in->amqp.credit, 2);
+    pass_time(900);
+    assert_int_equal(in->amqp.credit, 2);
+    pass_time(200);
+    assert_int_equal(in->amqp.credit, 10);
+    assert_int_equal(rx->out.queued, 4);
+    assert_int_equal(atomic_load(&rx->stats.dropped_presettled), 4);
+    /* What comes meanwhile neither stays nor holds anybody up. */
+    for (int i = 0; i < 8; i++)
+        settled_comes_to_a(in);
+    assert_int_equal(in->amqp.credit, 10);
+    assert_int_equal(rx->out.queued, 4);
+    assert_int_equal(atomic_load(&rx->stats.dropped_presettled), 12);
+    /* It goes on: the oldest are there still, and nothing is dropped any more. */
+    said[0] = 0;
+    rx->amqp.credit = 4;
+    outgoing_sendable(rx);
+    assert_int_equal(rx->out.queued, 0);
+    assert_int_equal(in->amqp.credit, 10);
+    for (int i = 0; i < 8; i++)
+        settled_comes_to_a(in);
+    assert_int_equal(in->amqp.credit, 2);
+    assert_int_equal(rx->out.queued, 8);
+    assert_int_equal(link_load_outstanding(&rx->load), 8);
+}
+
+static void test_incoming_slow_consumer_loses_nothing(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *in = new_old_trunk_in(), *rx = new_link("rx", false, a);
+    rx->capacity = 4;
+    route_to(a, &rx, 1);
+    incoming_start(in);
+    for (int i = 0; i < 60; i++) {
+        while (in->amqp.credit)
+            settled_comes_to_a(in);
+        pass_time(900);
+        rx->amqp.credit = 1;
+        outgoing_sendable(rx);
+    }
+    assert_int_equal(atomic_load(&rx->stats.dropped_presettled), 0);
+}
+
+static void test_incoming_consumer_that_leaves_gives_held_credit_back(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *in = new_old_trunk_in(), *rx = new_link("rx", false, a);
+    route_to(a, &rx, 1);
+    incoming_start(in);
+    for (int i = 0; i < 8; i++)
+        settled_comes_to_a(in);
+    route_to(a, NULL, 0);
+    rx->gone = true;
+    outgoing_gone(rx);
+    assert_int_equal(in->amqp.credit, 10);
+    settled_comes_to_a(in); /* to nobody */
+    assert_int_equal(in->amqp.credit, 10);
+}
+
 /* A multicast message to "a" from a router of ours, with the stamp 5/number. */
 static void stamped_comes_to_a(struct link *in, uint64_t number)
 {
@@ -526,6 +636,10 @@ int main(void)
         TEST(test_incoming_marked_by_a_router_of_ours_is_answered_when_it_has_left),
         TEST(test_incoming_unmarked_from_a_router_waits_for_the_consumer),
         TEST(test_incoming_marked_that_nobody_wants_is_answered_and_counted),
+        TEST(test_incoming_settled_from_an_old_router_holds_its_credit_until_it_has_left),
+        TEST(test_incoming_consumer_that_has_stopped_keeps_so_many_and_holds_no_credit),
+        TEST(test_incoming_slow_consumer_loses_nothing),
+        TEST(test_incoming_consumer_that_leaves_gives_held_credit_back),
         TEST(test_incoming_second_copy_by_another_way_is_released_and_goes_nowhere),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);

@@ -18,6 +18,7 @@
 #include <trunkline/amqp/conn.h>
 #include <trunkline/base/list.h>
 #include <trunkline/base/mailbox.h>
+#include <trunkline/base/timer.h>
 
 struct connection;
 struct copies;
@@ -80,6 +81,7 @@ struct incoming {
     bool credited;      /* has got its first credit */
     bool overdraw_told; /* in the log */
     bool current_settled, current_annotated;
+    bool current_unbound;  /* it holds credit, patience.h */
     bool current_streams;  /* it is known to be large, or is wanted as it comes */
     size_t current_octets; /* of it have come */
     bool current_answered; /* its outcome came before its last frame: it is no longer in hand */
@@ -100,6 +102,10 @@ struct outgoing {
     struct list gathering; /* of a link that routers share: struct message, whose last frame is to come */
     struct list stream;    /* of a streaming link of ours: in the list of those busy or idle, stream.h */
     uint32_t queued, unsettled;
+    uint32_t unbound;      /* of those queued: messages that hold credit elsewhere, or have held it, patience.h */
+    struct timer patience; /* armed while there are any */
+    mono_ms moved;         /* when a message last left the queue, or came to wait in an empty one */
+    bool has_stopped;      /* it has not moved for too long */
     bool pumping;
     bool is_idle; /* a streaming link that carries nothing */
 };
@@ -166,8 +172,8 @@ struct link {
 };
 
 /* Whether credit comes back as a delivery begins, not as it is settled: between routers, where the first one has seen
- * to it (wire-protocol reference 6.1, Credit on incoming client links). What is for the router itself waits for its
- * turn: control must not be swamped. */
+ * to it (wire-protocol reference 6.1, Credit on incoming client links). Not that of settled messages of an old router,
+ * patience.h. What is for the router itself waits for its turn: control must not be swamped. */
 static inline bool link_replenishes_at_once(const struct link *l)
 {
     return (l->kind != LINK_ENDPOINT || l->is_edge) && !l->is_served;

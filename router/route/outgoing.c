@@ -4,6 +4,7 @@
 #include <router/route/forward.h>
 #include <router/route/here.h>
 #include <router/route/message_log.h>
+#include <router/route/patience.h>
 #include <router/route/stream.h>
 #include <router/route/topology.h>
 #include <stdlib.h>
@@ -43,6 +44,7 @@ void outgoing_init(struct link *l)
     list_init(&l->out.queue);
     list_init(&l->out.gathering);
     list_init(&l->out.stream);
+    patience_init(l);
 }
 
 static void chunk_free(struct chunk *c)
@@ -133,18 +135,18 @@ static void note_held(struct link *l)
     link_note_held(l, list_is_empty(&l->out.queue) ? AMQP_HINDRANCE_NONE : amqp_link_hindrance(&l->amqp));
 }
 
-static void enqueue(struct link *l, struct message *m)
+/* Whether m holds credit of a link that routers share, or has held it. */
+static bool is_unbound(const struct message *m)
 {
-    list_append(&l->out.queue, &m->node);
-    set_queued(l, l->out.queued + 1);
-    if (l->out.queued == 1)
-        note_held(l);
+    return m->settled && m->origin.flags & ORIGIN_UNBOUND;
 }
 
 static void dequeue(struct link *l, struct message *m)
 {
     list_remove(&m->node);
     set_queued(l, l->out.queued - 1);
+    if (is_unbound(m))
+        patience_ends(l);
 }
 
 /* One delivery less in hand. */
@@ -152,6 +154,46 @@ static void load_done(struct link *l)
 {
     uint32_t done = atomic_load_explicit(&l->load.done, memory_order_relaxed);
     atomic_store_explicit(&l->load.done, done + 1, memory_order_relaxed);
+}
+
+/* The credit that m holds comes back. It waits on, if it is not one too many. */
+static void shed(struct link *l, struct message *m)
+{
+    if (m->started || !m->complete)
+        return;
+    uint32_t frames = message_held_frames(m);
+    for (struct chunk *c = m->first; c; c = c->next)
+        c->held = false;
+    here_answer(&m->origin, frames, true, &state_none);
+    m->origin.link = LINK_TOKEN_NONE;
+    if (l->out.unbound <= l->capacity)
+        return;
+    stat_add(&l->stats.dropped_presettled, 1);
+    load_done(l);
+    dequeue(l, m);
+    message_free(m);
+}
+
+void outgoing_shed(struct link *l)
+{
+    /* From the youngest on: the oldest stay. */
+    for (struct list *n = l->out.queue.prev, *before; n != &l->out.queue; n = before) {
+        before = n->prev;
+        struct message *m = list_entry(n, struct message, node);
+        if (is_unbound(m))
+            shed(l, m);
+    }
+}
+
+/* m waits; where l has stopped it may be too much, and is no more then. */
+static void enqueue(struct link *l, struct message *m)
+{
+    list_append(&l->out.queue, &m->node);
+    set_queued(l, l->out.queued + 1);
+    if (l->out.queued == 1)
+        note_held(l);
+    if (is_unbound(m) && !patience_waits(l))
+        shed(l, m);
 }
 
 /* Whether what goes out on l is settled in any case: the receiver asked for it, so we settle on its behalf. */
@@ -172,17 +214,24 @@ static bool link_answers_settled(const struct link *l)
     return leads_to_ours(l);
 }
 
-/* Whether a message goes out settled, so that nothing is heard of it again. */
-static bool goes_settled(const struct link *l, bool settled)
+/* Whether this one does. What holds credit of a link that routers share is not marked: it holds that of the next link,
+ * too, until the last router has it (patience.h). */
+static bool is_marked(const struct link *l, const struct origin *o, bool settled)
 {
-    return link_wants_settled(l) || (settled && !link_answers_settled(l));
+    return settled && link_answers_settled(l) && !(o->flags & ORIGIN_UNBOUND);
+}
+
+/* Whether a message goes out settled, so that nothing is heard of it again. */
+static bool goes_settled(const struct link *l, const struct origin *o, bool settled)
+{
+    return link_wants_settled(l) || (settled && !is_marked(l, o, settled));
 }
 
 /* The state beside its first frame; NULL: none. A sender's own `accepted` must not be taken for the mark. */
 static const struct amqp_state *state_to_send(const struct link *l, const struct frame *f)
 {
     if (link_answers_settled(l) && (f->settled || f->state.code == AMQP_ACCEPTED))
-        return f->settled ? &state_accepted : NULL;
+        return is_marked(l, &f->origin, f->settled) ? &state_accepted : NULL;
     return f->state.code != AMQP_STATE_NONE ? &f->state : NULL;
 }
 
@@ -200,7 +249,7 @@ static void count_sent(struct link *l, bool settled)
 /* Queue as much of `payload` as the engine takes. Result: OK when it took all. */
 static enum err send_part(struct link *l, const struct frame *f, const struct slice *payload, bool more, size_t *sent)
 {
-    bool settled = goes_settled(l, f->settled);
+    bool settled = goes_settled(l, &f->origin, f->settled);
     struct amqp_send s = {
         .parts = payload,
         .part_count = 1,
@@ -234,7 +283,7 @@ static enum err send_part(struct link *l, const struct frame *f, const struct sl
 /* The last octet of a delivery is out. `frames` of it are to be given back with the news. */
 static void sent_in_full(struct link *l, const struct origin *o, bool settled, uint32_t frames)
 {
-    if (goes_settled(l, settled)) {
+    if (goes_settled(l, o, settled)) {
         load_done(l);
         here_answer(o, frames, true, settled ? &state_none : &state_accepted);
     } else {
@@ -298,7 +347,7 @@ static void abort_message(struct link *l, struct message *m)
         amqp_link_abort(&l->amqp);
         if (message_log_is_on(l))
             message_log_aborted(l);
-        if (!goes_settled(l, m->settled) && !m->answered)
+        if (!goes_settled(l, &m->origin, m->settled) && !m->answered)
             no_longer_unsettled(l);
     }
     here_answer(&m->origin, frames, false, &state_none);
@@ -613,6 +662,7 @@ void outgoing_sendable(struct link *l)
             break;
         dequeue(l, m);
         message_free(m);
+        patience_moved(l);
     }
     l->out.pumping = false;
     if (list_is_empty(&l->out.queue) && l->amqp.drain)
@@ -703,7 +753,7 @@ static void turn_away(struct link *l, struct message *m)
     uint32_t frames = message_held_frames(m);
     if (m->started) {
         /* Unsettled: outgoing_lost() has answered. Presettled: what is out is out. */
-        bool answered = !goes_settled(l, m->settled);
+        bool answered = !goes_settled(l, &m->origin, m->settled);
         here_answer(&m->origin, frames, !answered, answered || m->settled ? &state_none : &state_failed);
         if (!answered)
             load_done(l);
@@ -734,6 +784,8 @@ static uint32_t turn_away_unsettled(struct link *l, struct list *messages)
             continue;
         }
         turn_away(l, m);
+        if (is_unbound(m)) /* begun, so it was counted in the queue */
+            patience_ends(l);
         message_free(m);
     }
     list_splice(messages, &kept);
@@ -751,6 +803,7 @@ void outgoing_silent(struct link *l)
 void outgoing_gone(struct link *l)
 {
     struct list *n;
+    patience_gone(l);
     list_splice(&l->out.queue, &l->out.gathering);
     while ((n = list_take_first(&l->out.queue))) {
         struct message *m = list_entry(n, struct message, node);

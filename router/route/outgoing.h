@@ -30,6 +30,9 @@ void outgoing_lost(struct link *l, struct amqp_delivery *d);
 /* The router at the other end is silent, though the connection stands: answer as if l had gone, so that senders can try
  * another way at once. What was settled and has not been begun stays: it may still get through. */
 void outgoing_silent(struct link *l);
+/* l has not moved for too long: of what waits and holds credit elsewhere, give that back; drop and count what is more
+ * than l's capacity (patience.h). */
+void outgoing_shed(struct link *l);
 /* l has gone: turn away what waits. */
 void outgoing_gone(struct link *l);
 

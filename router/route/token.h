@@ -35,8 +35,10 @@ struct origin {
 };
 
 enum origin_flags {
-    ORIGIN_COPY = 1,         /* one of several copies: the incoming side counts them */
-    ORIGIN_SETTLED = 2,      /* the sender has settled it: it wants credit back, not an outcome */
+    ORIGIN_COPY = 1,    /* one of several copies: the incoming side counts them */
+    ORIGIN_SETTLED = 2, /* the sender has settled it: it wants credit back, not an outcome */
+    ORIGIN_UNBOUND = 4, /* settled, and its sender's credit does not wait for it: it holds credit of the shared link
+                         * that it came on, patience.h */
     ORIGIN_COPIES_SHIFT = 8, /* above it: how many copies there are */
 };
 

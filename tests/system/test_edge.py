@@ -8,6 +8,7 @@ import pytest
 from proton import symbol
 from proton.reactor import LinkOption
 
+from support.mesh import Manager
 from support.peers import ACCEPTED, RELEASED, Peers
 from support.recording import Playing, Recording
 from support.router import Config
@@ -253,3 +254,52 @@ def test_edge_is_reached_by_its_name_from_another_interior(two_interiors, peers)
     deadline = time.monotonic() + 10
     while anonymous.outcome(anonymous.send("nobody", to=to)).state != RELEASED:
         assert time.monotonic() < deadline, "the edge that went is still announced"
+
+
+# -- settled messages of an edge, whose credit knows nothing of the consumer
+
+
+def test_stopped_consumer_bounds_what_an_edge_sends_settled_and_stops_nobody_else(interior, peers):
+    """The uplink carries all addresses. Of the consumer that takes nothing the oldest messages wait, as many as a link's
+    capacity; what is beyond is dropped and counted, and others flow."""
+    client = peers.connect(interior)
+    stopped, flowing = client.receiver("closest/stopped", credit=0), client.receiver("closest/flows", credit=1000)
+    uplink = peers.connect(Place(interior.host, interior.ports["edge"])).sender(None, presettled=True)
+    for number in range(1500):
+        uplink.send(number, to="closest/stopped")
+        if number % 10 == 0:
+            uplink.send(number, to="closest/flows")
+    flowing.wait_count(150, 20)
+    assert [message.body for message in flowing.messages] == list(range(0, 1500, 10))
+    manager = Manager(interior)
+
+    def waiting_and_dropped():
+        rows = manager.query("router.link", "owningAddr", "linkDir", "undeliveredCount", "droppedPresettledCount")
+        return next((row["undeliveredCount"], row["droppedPresettledCount"]) for row in rows
+                    if row["linkDir"] == "out" and row["owningAddr"] == "M0closest/stopped")
+
+    peers.wait(lambda: waiting_and_dropped() == (250, 1250), 10, lambda: "the rest to be dropped: %s" % (waiting_and_dropped(),))
+    manager.close()
+    stopped.link.flow(1000)
+    stopped.wait_count(250)
+    for number in range(1500, 1600):
+        uplink.send(number, to="closest/stopped")
+    stopped.wait_count(350)
+    assert [message.body for message in stopped.messages] == [*range(250), *range(1500, 1600)]
+
+
+def test_slow_consumer_slows_what_an_edge_sends_settled_and_loses_nothing(interior, peers):
+    client = peers.connect(interior)
+    slow = client.receiver("closest/slow", credit=0)
+    uplink = peers.connect(Place(interior.host, interior.ports["edge"])).sender(None, presettled=True)
+    sent = 0
+    while sent < 2000:
+        for _ in range(uplink.credit):
+            uplink.send(sent, to="closest/slow", wait_credit=False)
+            sent += 1
+            assert sent <= len(slow.messages) + 250
+        if slow.link.credit == 0:
+            slow.link.flow(1)  # from here on each that comes asks for the next one
+        peers.container.process()
+    slow.wait_count(sent)
+    assert [message.body for message in slow.messages] == list(range(sent))
