@@ -1,6 +1,7 @@
 """Carrying out what is configured: from checked entities to calls of core.apply(), whose tables core.py has."""
 
 from trunkline import checks, core, levels
+from trunkline.held import HELD
 
 LOG_DEFAULTS = {"mask": levels.mask("info+"), "timestamp": True, "source": False, "output": "stderr"}
 
@@ -118,6 +119,10 @@ def address(entity):
     }
 
 
+def held(entity):
+    return {"name": entity.name, **HELD[entity.type.short].check(entity.values)}
+
+
 BUILDERS = {
     "router": router,
     "policy": schema_values,
@@ -125,19 +130,20 @@ BUILDERS = {
     "connector": connector,
     "router.config.address": address,
     "log": log_settings,
+    **{short: held for short in HELD},
 }
-KINDS = {"router.config.address": "address"}
+KINDS = {"router.config.address": "address", **{short: kind.kind for short, kind in HELD.items()}}
 
 
 def apply(entity, op):
-    """Have C make, change or remove it; core.Error if that fails. A new address gets its identity here."""
+    """Have C make, change or remove it; core.Error if that fails. What C numbers gets its identity here."""
     kind = KINDS.get(entity.type.short, entity.type.short)
     builder = BUILDERS.get(entity.type.short)
     if builder is None:
         return  # a type that lives in management alone, such as dummy
     attrs = builder(entity) if op != "delete" else {}
     result = core.apply(kind, op, "1" if kind == "router" else entity.identity, attrs)
-    if kind == "address" and op == "create":
+    if entity.type.short in KINDS and op == "create":
         entity.identity = result
     elif kind in ("listener", "connector") and op == "create":
         core.log(

@@ -10,6 +10,7 @@ import types
 
 from trunkline import actions, addresses, amqp, checks, core, entities, refusals, schema
 from trunkline.entities import ADDRESS, MANAGEMENT, Duplicate, make
+from trunkline.held import AUTOLINK, HELD, Invalid
 
 # Larger requests are none; C rejects them, and so do we.
 MAX_REQUEST = 1 << 20
@@ -41,7 +42,7 @@ ROUTER, CONNECTION, LINK = schema.find("router"), schema.find("connection"), sch
 # Core types without objects in this version: they can be asked for, and there are none.
 NONE_YET = {
     schema.find("router.config." + kind): "No name or identity provided"
-    for kind in ("linkRoute", "autoLink", "exchange")
+    for kind in ("linkRoute", "exchange")
 }
 NONE_YET[schema.find("router.config.binding")] = "No binding name or identity provided"
 NONE_YET[schema.find("router.connection.linkRoute")] = "No name or identity provided"
@@ -68,6 +69,7 @@ SAME_AS = {
     "router.address": {"name": "key", "identity": "key"},
     "router": {"blockedLinkCount": "linksBlocked"},
     ADDRESS: {"enableFallback": "fallback"},
+    AUTOLINK: {"addr": "address", "dir": "direction", "externalAddr": "externalAddress"},
 }
 
 
@@ -344,7 +346,7 @@ def _lookup(request):
         found = (
             MANAGEMENT
             if request.identity == MANAGEMENT.identity
-            else registry.by_identity(request.identity) or registry.address(request.identity)
+            else registry.by_identity(request.identity) or registry.numbered(None, request.identity)
         )
     if found:
         return found
@@ -381,6 +383,8 @@ def _shown(entity, request):
             names = list(dict.fromkeys(names + list(ROUTER.attributes)))
         values = _address_values(entity) if entity.type is CONFIG_ADDRESS else _router_values(names, request)
         return {name: _typed(entity.type, name, values[name]) for name in names}
+    if entity.type.short in HELD:
+        return _core_row(entity.type, entity.identity, request)
     attributes = entity.attributes()
     live = LIVE.get(entity.type.short)
     if live:
@@ -606,32 +610,36 @@ def _read_core(request, entity_type):
         if name is None and identity is None:
             raise Failure(BAD_REQUEST, NONE_YET[entity_type])
         raise Failure(NOT_FOUND)
-    if entity_type is CONFIG_ADDRESS:
-        return OK, amqp.encode(_shown(_address_rule(request), request))
+    if entity_type.short in entities.NUMBERED:
+        return OK, amqp.encode(_shown(_numbered(request, entity_type), request))
     if entity_type is CONNECTION and identity is None:
         raise Failure(BAD_REQUEST, "Name not supported. Identity required")
     if entity_type is LINK and identity is None:
         raise Failure(
             BAD_REQUEST, "No name or identity provided" if name is None else "Name not supported. Identity required"
         )
-    key = identity if identity is not None else name
+    return OK, amqp.encode(_core_row(entity_type, identity if identity is not None else name, request))
+
+
+def _core_row(entity_type, key, request):
+    """All columns of an object that C has, with their types."""
     names = _all_columns(entity_type)
     wanted, build = _core_columns(entity_type, names)
     row = core.read(entity_type.short, key, wanted, request.conn_id) if key is not None else None
     if row is None:
         raise Failure(NOT_FOUND)
     values = build(row) if build else row
-    return OK, amqp.encode({n: _typed(entity_type, n, v) for n, v in zip(names, values)})
+    return {n: _typed(entity_type, n, v) for n, v in zip(names, values)}
 
 
-def _address_rule(request):
-    """The address rule that a request names; identity wins over name."""
+def _numbered(request, entity_type):
+    """The entity of a type that C numbers which a request names; identity wins over name."""
     if request.identity is None and request.name is None:
         raise Failure(BAD_REQUEST, "No name or identity provided")
     if request.identity is not None:
-        entity = entities.registry.address(request.identity)
+        entity = entities.registry.numbered(entity_type, request.identity)
     else:
-        entity = entities.registry.address_named(request.name)
+        entity = entities.registry.numbered_named(entity_type, request.name)
     if entity is None:
         raise Failure(NOT_FOUND)
     return entity
@@ -700,9 +708,9 @@ def _delete_core(request, entity_type):
         raise Failure(FORBIDDEN)
     if entity_type in NONE_YET:
         return _read_core(request, entity_type)
-    if entity_type is not CONFIG_ADDRESS:
+    if entity_type.short not in entities.NUMBERED:
         raise _not_implemented(request, entity_type)
-    entity = _address_rule(request)
+    entity = _numbered(request, entity_type)
     actions.apply(entity, "delete")
     entities.registry.remove(entity)
     return NO_CONTENT, EMPTY_MAP
@@ -785,16 +793,10 @@ def _create_core(request, entity_type):
         raise Failure(NOT_IMPLEMENTED, "%s: %s" % (entity_type.full, refused), NULL)
     registry = entities.registry
     try:
-        values = _address_attributes(request.body)
-        if request.name is not None and registry.address_named(request.name):
-            raise addresses.Invalid("Name conflicts with an existing entity")
-        values.update(addresses.rule(values))
-        refused = refusals.refused_attributes(entity_type, values)
-        if refused:
-            raise Failure(NOT_IMPLEMENTED, "%s: %s" % (entity_type.full, refused[0][1]), NULL)
-        if registry.match_exists(values["match"]):
-            raise addresses.Invalid("Already exists")
-    except addresses.Invalid as invalid:
+        if request.name is not None and registry.numbered_named(entity_type, request.name):
+            raise Invalid("Name conflicts with an existing entity")
+        values = _held_values(request, entity_type) if entity_type.short in HELD else _rule_values(request)
+    except (addresses.Invalid, Invalid) as invalid:
         raise Failure(BAD_REQUEST, str(invalid), NULL) from None
     entity = make(entity_type, dict(values, name=request.name), None)
     try:
@@ -803,6 +805,23 @@ def _create_core(request, entity_type):
         raise Failure(INTERNAL_ERROR, "CError: %s: %s" % error.args[:2], NULL) from None
     registry.add(entity)
     return CREATED, amqp.encode(_shown(entity, request))
+
+
+def _held_values(request, entity_type):
+    """Attributes of a thing that C holds, checked; Invalid if it cannot be."""
+    kind = HELD[entity_type.short]
+    values = kind.converted(request.body)
+    kind.check(values)
+    return values
+
+
+def _rule_values(request):
+    """Attributes of an address rule, checked and completed; addresses.Invalid if it cannot be."""
+    values = _address_attributes(request.body)
+    values.update(addresses.rule(values))
+    if entities.registry.match_exists(values["match"]):
+        raise addresses.Invalid("Already exists")
+    return values
 
 
 def _address_attributes(body):

@@ -1,6 +1,7 @@
 """Start of the router: the two functions that C calls with a configuration file's path. See core.py."""
 
 from trunkline import actions, config, core, entities, schema
+from trunkline.held import HELD
 from trunkline.reader import ConfigError
 
 
@@ -54,7 +55,7 @@ def carry_out(loaded):
             actions.apply(entity, "update")
     for note in loaded.notes:
         core.log(*note)
-    for short in ("router", "policy", entities.ADDRESS, "connector", "listener"):
+    for short in ("router", "policy", entities.ADDRESS, *HELD, "connector", "listener"):
         for entity in registry.of(schema.find(short)):
             try:
                 actions.apply(entity, "create")

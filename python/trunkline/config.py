@@ -3,6 +3,7 @@ step 2)."""
 
 from trunkline import addresses, checks, core, reader, refusals, schema
 from trunkline.entities import ADDRESS, Duplicate, Registry, make
+from trunkline.held import HELD, Invalid
 from trunkline.reader import ConfigError
 
 RANDOM_ID = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_"
@@ -119,6 +120,8 @@ class _Loader:
         number = registry.number(entity_type)
         if entity_type.short == ADDRESS and not self.address(section, values):
             return
+        if entity_type.short in HELD and not self.held(section, HELD[entity_type.short], values):
+            return
         if entity_type.short == "router" and "id" not in values:
             values["id"] = random_id(values["mode"])
         entity = make(entity_type, values, number, place)
@@ -159,6 +162,16 @@ class _Loader:
             module, level, text = note
             self.config.notes.append((module, level, "%s (%s)" % (text, self.place(section))))
         return not note
+
+    def held(self, section, kind, values):
+        """Whether it can be made; if not, that is not fatal: the section is skipped, with a line in the log."""
+        try:
+            kind.check(values)
+            return True
+        except Invalid as invalid:
+            text = "Error configuring %s: %s (%s)" % (kind.kind, invalid, self.place(section))
+            self.config.notes.append(("ROUTER_CORE", core.ERROR, text))
+            return False
 
     def complete(self):
         """Add the singletons that the file does not have, and check the roles against the mode."""

@@ -14,7 +14,7 @@ boot.check(path) -> list[str]
     empty list: valid. Else one line for each error, in file order: print each on stderr and exit 1.
 boot.start(path) -> None
     Reads the whole file, checks all of it, then applies it through apply() in the order of the management reference, 6.1:
-    log, router, policy, address, connector, listener. Raises boot.StartError: `str(error)` is the text for `<argv0>:
+    log, router, policy, address, autoLink, connector, listener. Raises boot.StartError: `str(error)` is the text for `<argv0>:
     <text>` on stderr and for the log lines `ERROR (error) <text>` and `MAIN (critical) Router start-up failed:
     <text>`, which C writes; further errors of the same file have been logged (AGENT, error) already. Any other
     exception is a defect of ours: treat it the same way. C starts its I/O threads when this has returned: listeners
@@ -109,6 +109,15 @@ address  op 'create' returns str, the new identity: a decimal number from the co
          priority             int          -1..9; -1: none
          fallback             bool
          A rule holds for links that attach after it; those attached already keep their treatment.
+autoLink op 'create' returns str, the new identity, as of an address; op 'delete' with that identity.
+         name                 str or None
+         address              str          not empty
+         in                   bool         the router receives; else it sends
+         phase                int          0..9
+         connection           str or None  name of a connector or listener; at most one of these two is set, and without
+         containerId          str or None  either it is never active
+         externalAddress      str or None  address at the container, if another
+         fallback             bool         of the address's fallback destination: its phase does not count
 listener op 'create', 'delete'. identity as in management reference 1.3, e.g. 'listener/0.0.0.0:amqp'.
          name                 str          the identity if the user gave none
          named                bool         whether the user gave it
@@ -159,6 +168,8 @@ connection      identity (decimal text) host role protocol dir container sasl is
                 lastDlvSeconds enableProtocolTrace. Python makes name from host.
 router.link     the columns of the schema but type; name is linkName
 router.address  the columns of the schema but type, name and identity: C knows an address by its key, and so does read()
+router.config.autoLink  name identity address direction phase connection containerId externalAddress linkRef operStatus
+                lastError fallback
 router.node     id protocolVersion instance linkState nextHop validOrigins address routerLink cost lastTopoChange index;
                 no rows on a standalone router
 logStats        name (the module) traceCount debugCount infoCount noticeCount warningCount errorCount criticalCount;

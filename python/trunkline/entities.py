@@ -3,14 +3,17 @@
 What comes and goes by itself - connections, links, addresses in use - is not here; the agent asks C for it.
 
 Invariants
-  E1  identity is unique over all entities here but addresses, whose identities are numbers of their own kind.
-  E2  name is unique over all entities here but addresses, and over addresses. (A file is held to more: over all of
+  E1  identity is unique over all entities here but those that C numbers, whose identities are numbers of their own kind.
+  E2  name is unique over all entities here but those, and over each type of those. (A file is held to more: over all of
   them.) E3  what is here has been carried out by C, and what C has carried out is here.
 """
 
 from trunkline import schema
+from trunkline.held import HELD
 
 ADDRESS = "router.config.address"
+# Types whose entities get a number from C.
+NUMBERED = frozenset([ADDRESS, *HELD])
 
 
 class Duplicate(Exception):
@@ -33,8 +36,8 @@ class Entity:
     def __init__(self, entity_type, values, identity, name, place=""):
         self.type, self.identity, self.place = entity_type, identity, place
         self.named = name is not None
-        # Only addresses can be without a name.
-        self.name = name if self.named or entity_type.short == ADDRESS else identity
+        # Only what C numbers can be without a name.
+        self.name = name if self.named or entity_type.short in NUMBERED else identity
         self.values = values
 
     def attributes(self):
@@ -60,8 +63,9 @@ def make(entity_type, values, number, place=""):
         identity, name = "router/" + values["id"], None
     elif short == "policy":
         identity, name = "policy/None", None
-    elif short == ADDRESS:
-        identity, name = "", "address/%d" % number if name is None and number is not None else name
+    elif short in NUMBERED:
+        section = short.rsplit(".", 1)[-1]
+        identity, name = "", "%s/%d" % (section, number) if name is None and number is not None else name
     else:
         identity = "%s/%d" % (short, number)
     return Entity(entity_type, values, identity, name, place)
@@ -73,7 +77,7 @@ class Registry:
     def __init__(self):
         self._entities = {}  # id(entity): entity; a dict so that removal is cheap and order kept
         self._by_name = {}
-        self._addresses_by_name = {}
+        self._numbered_by_name = {short: {} for short in NUMBERED}
         self._by_identity = {}
         self._by_match = {}  # addresses, by their normalised tokens
         self._numbers = {}
@@ -92,12 +96,12 @@ class Registry:
 
     def names(self, entity):
         """The name space that the entity belongs to."""
-        return self._addresses_by_name if entity.type.short == ADDRESS else self._by_name
+        return self._numbered_by_name.get(entity.type.short, self._by_name)
 
     def check(self, entity, across=False):
-        """Raise Duplicate if its name or identity is taken. across: the name must differ from those of both name
+        """Raise Duplicate if its name or identity is taken. across: the name must differ from those of all name
         spaces."""
-        other = self._by_identity.get(entity.identity) if entity.type.short != ADDRESS else None
+        other = self._by_identity.get(entity.identity) if entity.type.short not in NUMBERED else None
         if other:
             raise Duplicate("identity", entity.identity, other)
         if entity.name is not None:
@@ -112,7 +116,7 @@ class Registry:
             self.names(entity)[entity.name] = entity
         if entity.type.short == ADDRESS:
             self._by_match[tuple(entity.values["match"])] = entity
-        else:
+        elif entity.type.short not in NUMBERED:
             self._by_identity[entity.identity] = entity
 
     def remove(self, entity):
@@ -121,15 +125,17 @@ class Registry:
             del self.names(entity)[entity.name]
         if entity.type.short == ADDRESS:
             del self._by_match[tuple(entity.values["match"])]
-        else:
+        elif entity.type.short not in NUMBERED:
             del self._by_identity[entity.identity]
 
     def named(self, name):
-        """The entity of that name; if an address has it too, the other one."""
-        return self._by_name.get(name) or self._addresses_by_name.get(name)
+        """The entity of that name; if one that C numbers has it too, the other one."""
+        spaces = (self._by_name, *self._numbered_by_name.values())
+        return next((space[name] for space in spaces if name in space), None)
 
-    def address_named(self, name):
-        return self._addresses_by_name.get(name)
+    def numbered_named(self, entity_type, name):
+        """The one of that type and name; None."""
+        return self._numbered_by_name[entity_type.short].get(name)
 
     def by_identity(self, identity):
         return self._by_identity.get(identity)
@@ -138,8 +144,10 @@ class Registry:
         """The one entity of that type."""
         return next(e for e in self._entities.values() if e.type.short == short)
 
-    def address(self, identity):
-        return next((e for e in self._entities.values() if e.type.short == ADDRESS and e.identity == identity), None)
+    def numbered(self, entity_type, identity):
+        """The one of that type, or of any that C numbers if it is None, and identity; None."""
+        found = (e for e in self._entities.values() if e.type.short in NUMBERED and e.identity == identity)
+        return next((e for e in found if entity_type is None or e.type is entity_type), None)
 
     def match_exists(self, match):
         """Whether an address rule with these normalised tokens exists."""

@@ -11,7 +11,6 @@ TYPES = {
     "sslProfile": "TLS",
     "authServicePlugin": "authentication by a service",
     "router.config.linkRoute": "link routing",
-    "router.config.autoLink": "auto-links",
     "router.config.exchange": "exchanges",
     "router.config.binding": "exchanges",
     "router.connection.linkRoute": "link routing",

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <router/mgmt/attrs.h>
+#include <router/mgmt/autolink_conf.h>
 #include <router/mgmt/connection_conf.h>
 #include <router/mgmt/failure.h>
 #include <router/mesh/mesh.h>
@@ -301,6 +302,8 @@ static const struct action actions[] = {
     {"policy", "create", policy_create, true},
     {"address", "create", address_create, true},
     {"address", "delete", address_delete, true},
+    {"autoLink", "create", autolink_conf_create, true},
+    {"autoLink", "delete", autolink_conf_delete, true},
     {"listener", "create", listener_create, true},
     {"listener", "delete", listener_delete, true},
     {"connector", "create", connector_create, true},

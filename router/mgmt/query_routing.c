@@ -3,6 +3,7 @@
 #include "query_priv.h"
 
 #include <router/mgmt/python_value.h>
+#include <router/route/autolink.h>
 #include <router/route/connection.h>
 #include <router/route/here.h>
 #include <router/route/link.h>
@@ -398,6 +399,12 @@ static uint64_t router_addresses(void)
     return table_count(here->world->table);
 }
 
+static uint64_t router_autolinks(void)
+{
+    assert_on_control();
+    return autolink_count();
+}
+
 static uint64_t router_links(void)
 {
     assert_on_control();
@@ -415,7 +422,7 @@ static uint64_t router_connections(void)
     X(linkCount, query_number(router_links()))                                                                         \
     X(nodeCount, query_number(0))                                                                                      \
     X(linkRouteCount, query_number(0))                                                                                 \
-    X(autoLinkCount, query_number(0))                                                                                  \
+    X(autoLinkCount, query_number(router_autolinks()))                                                                 \
     X(connectionCount, query_number(router_connections()))                                                             \
     X(presettledDeliveries, query_number(o->totals.presettled))                                                        \
     X(droppedPresettledDeliveries, query_number(o->totals.dropped_presettled))                                         \

@@ -25,13 +25,14 @@ struct own_link {
     _Atomic bool is_closed; /* relaxed: spares the worker an attach that is taken back by the next letter */
     /* worker, until its letter is posted; then control */
     char *address;                 /* the peer's answer */
-    char *condition, *description; /* why it has ended; the first that is said counts */
+    char *condition, *description; /* why it has ended; the first that is said counts, but the peer's word more */
     /* worker */
     struct link *made; /* NULL: none yet, or it has gone */
     /* control */
     struct own_link_owner *owner; /* NULL: closed */
     struct link *link;            /* NULL: not attached */
     bool is_bound;
+    bool is_made_anyway; /* fixed */
 };
 
 void own_link_ref(struct own_link *o)
@@ -221,8 +222,13 @@ void own_link_refuse(struct link *l, const struct amqp_error *error)
 
 void own_link_detached(struct link *l, const struct amqp_error *error)
 {
-    if (error)
-        note_end(l->own, error->condition, error->description);
+    struct own_link *o = l->own;
+    if (!error)
+        return;
+    free(o->condition);
+    free(o->description);
+    o->condition = o->description = NULL;
+    note_end(o, error->condition, error->description);
 }
 
 void own_link_gone(struct link *l)
@@ -283,6 +289,7 @@ struct own_link *own_link_open(const struct own_link_conf *conf, struct own_link
     o->key = copy_or_null(conf->key);
     o->capacity = conf->capacity;
     o->is_bound = conf->is_sender && conf->key && !conf->is_unbound;
+    o->is_made_anyway = conf->is_made_anyway;
     o->attach = (struct letter)LETTER_INIT(on_attach_letter);
     o->detach = (struct letter)LETTER_INIT(on_detach_letter);
     o->to_control = (struct letter)LETTER_INIT(on_control_letter);
@@ -330,6 +337,11 @@ bool own_link_is_wanted(const struct own_link *o)
 const char *own_link_key(const struct own_link *o)
 {
     return o->key;
+}
+
+bool own_link_is_made_anyway(const struct own_link *o)
+{
+    return o->is_made_anyway;
 }
 
 struct link *own_link_link(const struct own_link *o)

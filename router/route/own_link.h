@@ -65,8 +65,9 @@ struct own_link_conf {
     const char *capability;      /* one bare symbol on both termini; NULL: none */
     /* Key of the address here (address_name.h) that the link belongs to; NULL: none. What comes in goes to it. */
     const char *key;
-    bool is_unbound;   /* a sender that does not receive from its address, until own_link_bind() */
-    uint32_t capacity; /* deliveries that may be in hand; 0: the connection's linkCapacity */
+    bool is_unbound;     /* a sender that does not receive from its address, until own_link_bind() */
+    bool is_made_anyway; /* the address is there, balanced, even where a rule says unavailable */
+    uint32_t capacity;   /* deliveries that may be in hand; 0: the connection's linkCapacity */
 };
 
 /* Attach a link. The owner is borrowed until own_link_close(), which is the caller's to do. */
@@ -90,6 +91,7 @@ struct link *own_link_link(const struct own_link *o) ON_CONTROL;
 /* Whether the owner still wants it, and the key of its address, borrowed; NULL: none. */
 bool own_link_is_wanted(const struct own_link *o) ON_CONTROL;
 const char *own_link_key(const struct own_link *o) ON_CONTROL;
+bool own_link_is_made_anyway(const struct own_link *o) ON_CONTROL;
 void own_link_registered(struct link *l) ON_CONTROL;
 void own_link_left(struct link *l) ON_CONTROL;
 /* Counts of the link and of letters about it. Thread: any. */

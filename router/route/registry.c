@@ -335,6 +335,8 @@ static struct address *address_of_key(const char *key, size_t len) ON_CONTROL
     return d == DISTRIBUTION_UNAVAILABLE ? NULL : address_make(key, len, rule, d);
 }
 
+enum { NO_HINT = -1 };
+
 /* The same for an address that another router announces: what is configured here counts before its hint, and a hint
  * before the default (wire-protocol reference 3.11). It is there, whatever that makes of it. */
 static struct address *address_of_key_or_hint(const char *key, int hint) ON_CONTROL
@@ -443,7 +445,9 @@ static enum attach_refusal resolve_own(struct link *l) ON_CONTROL
     const char *key = own_link_key(l->own);
     if (!own_link_is_wanted(l->own))
         return ATTACH_SILENT;
-    if (key && !(l->address = address_of_key(key, strlen(key))))
+    if (key && own_link_is_made_anyway(l->own))
+        l->address = address_of_key_or_hint(key, NO_HINT);
+    else if (key && !(l->address = address_of_key(key, strlen(key))))
         return ATTACH_NOT_FOUND;
     return ATTACH_OK;
 }

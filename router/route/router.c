@@ -1,5 +1,6 @@
 #include <router/route/router.h>
 
+#include <router/route/autolink.h>
 #include <router/route/connection.h>
 #include <router/route/edge_service.h>
 #include <router/route/here.h>
@@ -123,6 +124,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     add_own_addresses();
     edge_service_start(loop, &router.world);
     uplink_start(loop, &router.world);
+    autolinks_start(loop, &router.world);
     enum err e = workers_start(conf->worker_threads, &worker_hooks);
     if (e != OK)
         return e;
@@ -394,6 +396,7 @@ void router_stop(void)
     registry_fini();
     edge_service_stop();
     uplink_stop();
+    autolinks_stop();
     network_stop();
     rcu_barrier_all();
     outboxes_free(&router.control_here.outboxes);

@@ -70,6 +70,16 @@ KINDS = {
         "priority": INT,
         "fallback": BOOL,
     },
+    "autoLink": {
+        "name": STR + NONE,
+        "address": STR,
+        "in": BOOL,
+        "phase": INT,
+        "connection": STR + NONE,
+        "containerId": STR + NONE,
+        "externalAddress": STR + NONE,
+        "fallback": BOOL,
+    },
     "listener": dict(
         ENDPOINT,
         authenticatePeer=BOOL,
@@ -149,6 +159,7 @@ class FakeCore(types.ModuleType):
             "router.link": [],
             "router.address": [],
             "router.node": [],
+            "router.config.autoLink": [],
             "allocator": [],
             "logStats": [],
             "connector": [],
@@ -186,7 +197,7 @@ class FakeCore(types.ModuleType):
             if not any(row["identity"] == identity for row in self.tables[kind]):
                 raise Error("Not found", "no connection " + identity)
         elif op == "delete":
-            assert kind in ("address", "listener", "connector")
+            assert kind in ("address", "autoLink", "listener", "connector")
         else:
             assert op == ("update" if kind == "log" else "create")
             table = KINDS[kind]
@@ -195,10 +206,20 @@ class FakeCore(types.ModuleType):
                 assert type(attrs[key]) in allowed, (kind, key, attrs[key])
                 assert type(attrs[key]) is not int or key == "maxMessageSize" or attrs[key] in INT32, (kind, key)
         self.calls.append((kind, op, identity, attrs))
-        if kind == "address" and op == "create":
+        if kind in ("address", "autoLink") and op == "create":
             self.next_identity += 1
+            if kind == "autoLink":
+                self.tables["router.config.autoLink"].append(self._autolink(attrs))
             return str(self.next_identity - 1)
+        if kind == "autoLink":
+            table = self.tables["router.config.autoLink"]
+            table[:] = [row for row in table if row["identity"] != identity]
         return None
+
+    def _autolink(self, attrs):
+        row = {k: v for k, v in attrs.items() if k != "in"}
+        row.update(identity=str(self.next_identity - 1), direction="in" if attrs["in"] else "out")
+        return dict(row, linkRef=None, operStatus="inactive", lastError=None)
 
     def _row(self, kind, row, columns):
         assert "type" not in columns

@@ -1040,7 +1040,7 @@ def test_agent_create_address_with_phases_or_fallback(node, body, told, shown):
     assert tuple(node.core.calls[0][3][k] for k in ("ingressPhase", "egressPhase", "fallback")) == told
 
 
-@pytest.mark.parametrize("short", ["linkRoute", "autoLink", "exchange", "binding"])
+@pytest.mark.parametrize("short", ["linkRoute", "exchange", "binding"])
 def test_agent_create_core_type_of_a_later_version(node, short):
     status, text, answer = node.ask("CREATE", {}, type="router.config." + short)
     assert status == 501 and "not yet in this version" in text and answer is None
@@ -1094,6 +1094,86 @@ def test_agent_create_and_delete_address(node):
         "5",
         {},
     ), "without a type the rule itself goes, not a copy of it"
+
+
+AUTOLINK = P + "router.config.autoLink"
+
+
+def test_agent_create_read_and_delete_autolink(node):
+    made = node.good(
+        "CREATE",
+        {"type": AUTOLINK, "name": "other", "addr": "q", "dir": "out", "connection": "broker", "phase": "2", "zork": 1},
+        type=AUTOLINK,
+        name="mine",
+    )
+    assert made == {
+        "name": "mine",
+        "identity": "4",
+        "type": AUTOLINK,
+        "address": "q",
+        "addr": "q",
+        "direction": "out",
+        "dir": "out",
+        "phase": 2,
+        "connection": "broker",
+        "containerId": None,
+        "externalAddress": None,
+        "externalAddr": None,
+        "linkRef": None,
+        "operStatus": "inactive",
+        "lastError": None,
+        "fallback": False,
+    } and list(made) == list(schema.find(AUTOLINK).columns)
+    for key in ({"name": "mine"}, {"identity": "4"}, {"name": "nonsense", "identity": "4"}):
+        assert node.good("READ", type=AUTOLINK, **key) == made
+    assert node.good("READ", name="mine") == made
+    rows = node.good("QUERY", {"attributeNames": ["addr", "dir", "operStatus"]}, entityType=AUTOLINK)
+    assert rows["results"] == [["q", "out", "inactive"]]
+    assert node.ask("CREATE", {"address": "q", "direction": "in"}, type=AUTOLINK, name="mine")[:2] == (
+        400,
+        "Name conflicts with an existing entity",
+    )
+    assert node.good("CREATE", {"prefix": "x"}, type=P + "router.config.address", name="mine")["identity"] == "5"
+    assert node.ask("DELETE", type=AUTOLINK, identity="5")[0] == 404
+    assert node.ask("DELETE", type=AUTOLINK, name="mine")[0] == 204
+    assert node.core.calls[-1] == ("autoLink", "delete", "4", {})
+    assert node.ask("READ", type=AUTOLINK, name="mine")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "body, told",
+    [
+        ({"address": "q", "direction": "in"}, ("q", True, 1, None, False)),
+        ({"address": "q", "direction": "out"}, ("q", False, 0, None, False)),
+        ({"address": "q", "direction": "in", "fallback": "yes"}, ("q", True, 0, None, True)),
+        ({"address": "q", "direction": "in", "phase": 0}, ("q", True, 0, None, False)),
+        ({"addr": "old", "address": "q", "dir": "in", "externalAddr": "e"}, ("q", True, 1, "e", False)),
+    ],
+)
+def test_agent_create_autolink_fills_in(node, body, told):
+    node.good("CREATE", body, type=AUTOLINK)
+    attrs = node.core.calls[0][3]
+    assert tuple(attrs[k] for k in ("address", "in", "phase", "externalAddress", "fallback")) == told
+
+
+@pytest.mark.parametrize(
+    "body, text",
+    [
+        ({"direction": "in"}, "address and direction fields are mandatory"),
+        ({"address": "q"}, "address and direction fields are mandatory"),
+        ({"address": "", "direction": "in"}, "address and direction fields are mandatory"),
+        ({"address": "q", "direction": "inout"}, "Invalid value for 'direction'"),
+        ({"address": "q", "direction": "in", "phase": 10}, "autoLink phase must be between 0 and 9"),
+        ({"address": "q", "direction": "in", "phase": -1}, "autoLink phase must be between 0 and 9"),
+        ({"address": "q", "direction": "in", "phase": "x"}, "autoLink phase must be between 0 and 9"),
+        (
+            {"address": "q", "direction": "in", "connection": "c", "containerId": "i"},
+            "Both connection and containerId cannot be specified. Specify only one",
+        ),
+    ],
+)
+def test_agent_create_autolink_that_is_wrong(node, body, text):
+    assert node.ask("CREATE", body, type=AUTOLINK) == (400, text, None) and not node.core.calls
 
 
 @pytest.mark.parametrize(

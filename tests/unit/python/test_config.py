@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from test_reader import SEEDS, mutate
-from trunkline import boot, checks, config, levels, refusals, schema
+from trunkline import actions, boot, checks, config, levels, refusals, schema
 from trunkline.reader import ConfigError
 
 REPOSITORY = os.path.join(os.path.dirname(__file__), "..", "..", "..")
@@ -285,7 +285,6 @@ REFUSED_SECTIONS = [
     "sslProfile {\n name: x\n}",
     "authServicePlugin {\n name: x\n}",
     "linkRoute {\n prefix: a\n direction: in\n}",
-    "autoLink {\n address: a\n direction: in\n}",
     "exchange {\n address: a\n}",
     "binding {\n exchangeName: x\n nextHopAddress: a\n}",
     "vhost {\n hostname: h\n}",
@@ -504,6 +503,53 @@ def test_config_wrong_address_is_skipped_and_logged(attributes, module, level, t
     assert loaded.notes == [(module, level, text)] and not [
         e for e in loaded.registry if e.type.short.endswith("address")
     ]
+
+
+def test_config_autolinks_are_told_to_c_with_old_names_and_defaults():
+    text = """
+autoLink {
+ addr: a
+ dir: in
+ connection: c
+}
+autoLink {
+ name: two
+ address: b
+ direction: out
+ containerId: i
+ externalAddress: e
+ phase: 3
+}
+autoLink {
+ address: c
+ direction: in
+ fallback: yes
+}
+"""
+    loaded = load(text)
+    found = [e for e in loaded.registry if e.type.short.endswith("autoLink")]
+    assert [e.name for e in found] == ["autoLink/0", "two", "autoLink/2"]
+    assert [note[2].split(" of ")[0] for note in loaded.notes] == ["Attribute 'addr'", "Attribute 'dir'"]
+    told = [actions.held(e) for e in found]
+    assert [(t["in"], t["phase"], t["fallback"]) for t in told] == [(True, 1, False), (False, 3, False), (True, 0, True)]
+    assert [(t["connection"], t["containerId"], t["externalAddress"]) for t in told] == [
+        ("c", None, None),
+        (None, "i", "e"),
+        (None, None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "attributes, text",
+    [
+        ("connection: c\ncontainerId: i", "Both connection and containerId cannot be specified. Specify only one"),
+        ("phase: 11", "autoLink phase must be between 0 and 9"),
+    ],
+)
+def test_config_wrong_autolink_is_skipped_and_logged(attributes, text):
+    loaded = load("autoLink {\naddress: a\ndirection: in\n%s\n}" % attributes)
+    assert loaded.notes == [("ROUTER_CORE", 32, "Error configuring autoLink: %s (q.conf:1:1)" % text)]
+    assert not [e for e in loaded.registry if e.type.short.endswith("autoLink")]
 
 
 def test_config_same_address_twice_is_logged():
@@ -799,7 +845,7 @@ print(*sorted(set(sys.modules) - before))
     foreign = [name for name in loaded if name.split(".")[0] != "trunkline"]
     assert (
         set(foreign) <= {"encodings.utf_8_sig"}
-        and len(loaded) <= 14
+        and len(loaded) <= 15
         and "trunkline.agent" not in loaded
         and "trunkline._schema_text" not in loaded
     )

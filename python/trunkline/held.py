@@ -1,0 +1,77 @@
+"""Configured things whose state C knows: it holds them, shows them and numbers them; here is what they may say
+(management reference 2.5, CREATE, core half).
+
+Each type of HELD has a Kind; config.py and agent.py know no more of it.
+"""
+
+from trunkline import checks, schema
+
+
+class Invalid(Exception):
+    """It cannot be made so. The text is what CREATE answers."""
+
+
+class Kind:
+    """kind: its name for core.apply(). check: a function from values, of the types that the schema gives them, to those
+    that core.apply(kind, 'create') takes, but for the name; it raises Invalid. mistakes: {attribute: text} of what
+    CREATE says of a value that cannot be converted."""
+
+    def __init__(self, short, kind, check, mistakes):
+        self.type, self.kind, self.check, self.mistakes = schema.find(short), kind, check, mistakes
+
+    def converted(self, body):
+        """Attributes of a request's body with the types of the schema, under their current names; others are left out.
+        Raises Invalid."""
+        result = {}
+        for key, value in body.items():
+            attribute = self.type.own_attributes.get(self.type.old_names.get(key, key)) if isinstance(key, str) else None
+            if attribute is None or attribute.read_only or value is None:
+                continue
+            if attribute.name != key and attribute.name in body:
+                continue
+            try:
+                result[attribute.name] = checks.convert(self.type, attribute, value)
+            except checks.Problem as problem:
+                text = self.mistakes.get(attribute.name) or "%s: %s" % (attribute.name, problem)
+                raise Invalid(text) from None
+        return result
+
+
+def _container(values):
+    """connection and containerId, at most one of them set."""
+    connection, container_id = values.get("connection") or None, values.get("containerId") or None
+    if connection and container_id:
+        raise Invalid("Both connection and containerId cannot be specified. Specify only one")
+    return {"connection": connection, "containerId": container_id}
+
+
+PHASE = "autoLink phase must be between 0 and 9"
+
+
+def autolink(values):
+    container = _container(values)
+    address, direction = values.get("address"), values.get("direction")
+    if not address or not direction:
+        raise Invalid("address and direction fields are mandatory")
+    fallback, phase = bool(values.get("fallback")), values.get("phase")
+    if phase is None:
+        phase = 1 if direction == "in" and not fallback else 0
+    if not 0 <= phase <= 9:
+        raise Invalid(PHASE)
+    return {
+        **container,
+        "address": address,
+        "in": direction == "in",
+        "phase": phase,
+        "externalAddress": values.get("externalAddress") or None,
+        "fallback": fallback,
+    }
+
+
+AUTOLINK = "router.config.autoLink"
+HELD = {
+    kind.type.short: kind
+    for kind in (
+        Kind(AUTOLINK, "autoLink", autolink, {"direction": "Invalid value for 'direction'", "phase": PHASE}),
+    )
+}

@@ -1,0 +1,16 @@
+/* autolink_conf.h -- autoLinks, as management makes and removes them. Thread: control. */
+#ifndef TRUNKLINE_MGMT_AUTOLINK_CONF_H
+#define TRUNKLINE_MGMT_AUTOLINK_CONF_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <trunkline/base/lock.h>
+
+struct attrs;
+
+/* Actions of apply(). Result: a new reference, of create the identity as text; NULL: Error is raised. */
+PyObject *autolink_conf_create(const char *identity, struct attrs *a);
+PyObject *autolink_conf_delete(const char *identity, struct attrs *a);
+
+#endif
