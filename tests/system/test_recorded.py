@@ -162,6 +162,9 @@ def test_recorded_qdmanage_gets_the_same_answers(start_router):
     answers = [(decoded(recorded), decoded(now)) for _, recorded, now in playing.messages()]
     assert len(answers) == 14
     for recorded, now in answers[:-1]:
+        operations = now.body.get("org.apache.qpid.dispatch.management") if isinstance(now.body, dict) else None
+        if operations and "EXPLAIN" in operations:
+            operations.remove("EXPLAIN")  # ours alone
         assert_same_answer(recorded, now)
     recorded, now = answers[-1]  # a request without operation: the old router loses its correlation-id
     assert now.properties["statusCode"] == recorded.properties["statusCode"] == 400
