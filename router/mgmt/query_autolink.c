@@ -67,6 +67,7 @@ static void begin(struct walk *w)
 
 static const void *next(struct walk *w)
 {
+    assert_on_control();
     w->at = w->at->next;
     return w->at == w->head ? NULL : autolink_of_node(w->at);
 }
