@@ -260,7 +260,7 @@ static void link_answer(struct link *l)
     }
     if (log_enabled(LOG_ROUTER_CORE, LOG_LEVEL_INFO))
         log_attached(l);
-    if (!l->own)
+    if (!l->is_ours)
         amqp_link_accept(&l->amqp, l->dynamic_address, 0);
     if (l->is_incoming)
         incoming_start(l);
@@ -393,7 +393,8 @@ static void remember_peer(struct connection *c)
     struct mesh_peer peer;
     trunk_peer_read(c->properties, c->settings->cost, &peer);
     c->offers_streams = amqp_has_capability(p->offered_capabilities, "qd.streaming-links");
-    c->is_of_ours = c->settings->role == ROLE_INTER_ROUTER && peer.is_ours;
+    bool is_router = c->settings->role == ROLE_INTER_ROUTER || c->settings->role == ROLE_EDGE;
+    c->is_of_ours = is_router && peer.is_ours;
     char props[1024] = "{}";
     if (c->properties.len)
         amqp_value_print(c->properties, props, sizeof props);
@@ -498,8 +499,9 @@ static enum err start_engine(struct connection *c, const char *hostname)
     if (s->role == ROLE_INTER_ROUTER) {
         if (s->cost > 1)
             properties[count++] = (struct amqp_property){.key = "qd.inter-router-cost", .number = s->cost};
-        properties[count++] = (struct amqp_property){.key = trunk_peer_hello_key, .number = TRUNK_PEER_HELLO_MS};
     }
+    if (s->role == ROLE_INTER_ROUTER || s->role == ROLE_EDGE)
+        properties[count++] = (struct amqp_property){.key = trunk_peer_hello_key, .number = TRUNK_PEER_HELLO_MS};
     ASSERT(count <= OWN_MAX);
     for (size_t i = 0; i < s->open_property_count; i++)
         properties[count++] = s->open_properties[i];

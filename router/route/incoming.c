@@ -220,11 +220,17 @@ static bool is_from_ours(const struct link *l)
     return l->kind == LINK_DATA && l->conn->is_of_ours;
 }
 
+/* A router of ours at the other end, of the mesh or an edge, waits to hear of what its senders have settled. */
+static bool answers_settled(const struct link *l)
+{
+    return (l->kind == LINK_DATA || l->is_edge) && l->conn->is_of_ours;
+}
+
 /* Presettled deliveries have left: give their credit back. A router of ours waits to hear of it, too (outgoing.c). */
 static void finish_settled(struct link *l, uint32_t first, uint32_t last, bool unbound)
 {
     uint32_t n = last - first + 1;
-    if (is_from_ours(l) && !unbound) {
+    if (answers_settled(l) && !unbound) {
         amqp_link_settle(&l->amqp, first, last, &state_accepted);
         link_stats_settled(&l->stats, here_now(), n);
     }
@@ -402,7 +408,8 @@ static bool hold(struct link *l, const struct amqp_transfer *t)
 {
     if (t->first && !t->more)
         return false;
-    if (l->kind == LINK_DATA && l->priority != TRUNK_STREAMING && l->in.current_octets <= SHARED_MAX)
+    bool is_shared = (l->kind == LINK_DATA && l->priority != TRUNK_STREAMING) || l->is_edge;
+    if (is_shared && l->in.current_octets <= SHARED_MAX)
         return false;
     amqp_transfer_hold(&l->amqp);
     return true;
@@ -652,7 +659,7 @@ static bool look_at_head(struct link *l, struct amqp_transfer *t, const struct s
 /* A router of ours sends unsettled what its sender has settled, and marks it so (outgoing.c). */
 static bool take_mark(const struct link *l, struct amqp_transfer *t)
 {
-    if (!is_from_ours(l) || t->settled || t->state.code != AMQP_ACCEPTED)
+    if (!answers_settled(l) || t->settled || t->state.code != AMQP_ACCEPTED)
         return false;
     t->state = state_none;
     return true;

@@ -211,7 +211,7 @@ static bool leads_to_ours(const struct link *l)
  * it: that router answers when the message has left, and only then its sender gets credit for another. */
 static bool link_answers_settled(const struct link *l)
 {
-    return leads_to_ours(l);
+    return leads_to_ours(l) || (l->is_edge && l->conn->is_of_ours);
 }
 
 /* Whether this one does. What holds credit of a link that routers share is not marked: it holds that of the next link,
@@ -401,7 +401,8 @@ enum { GATHER_MAX = 128 * 1024 };
 /* Whether messages of all senders take turns on l. What it sends begins when all of it is here. */
 static bool is_shared(const struct link *l)
 {
-    return l->kind == LINK_DATA && l->priority != TRUNK_STREAMING;
+    bool is_of_many = l->kind == LINK_DATA || (l->is_edge && l->conn->offers_streams);
+    return is_of_many && l->priority != TRUNK_STREAMING;
 }
 
 /* m goes on a link of its own. An old router sends a message to a balanced address so only to whom has offered such

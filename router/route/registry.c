@@ -456,6 +456,8 @@ static enum attach_refusal resolve(struct link *l) ON_CONTROL
 {
     if (l->own)
         return resolve_own(l);
+    if (l->is_ours)
+        return ATTACH_OK;
     if (l->refusal_by_worker != ATTACH_OK)
         return l->refusal_by_worker;
     enum attach_refusal refusal;

@@ -14,7 +14,7 @@ static const char control_capability[] = "qd.router", data_capability[] = "qd.ro
 
 static struct link *attach(struct connection *c, struct amqp_session *s, bool is_sender, enum link_kind kind)
 {
-    const char *capability = kind == LINK_CONTROL ? control_capability : data_capability;
+    const char *capability = kind == LINK_CONTROL ? control_capability : kind == LINK_DATA ? data_capability : NULL;
     char name[LINK_NAME_LEN + 1];
     if (address_name_generate_link(name) != OK)
         return NULL;
@@ -39,7 +39,7 @@ static struct link *attach(struct connection *c, struct amqp_session *s, bool is
 
 struct link *trunk_attach_stream(struct connection *c, struct amqp_session *s)
 {
-    struct link *l = attach(c, s, true, LINK_DATA);
+    struct link *l = attach(c, s, true, c->settings->role == ROLE_EDGE ? LINK_ENDPOINT : LINK_DATA);
     if (l)
         l->priority = TRUNK_STREAMING;
     return l;

@@ -17,7 +17,8 @@ struct amqp_terminus_view;
 
 /* We dialled, and the peer's Open is in: attach everything. */
 void trunk_open(struct connection *c);
-/* Attach a link for one large message after the other (stream.h). Errors: NULL, s takes no more links. */
+/* Attach a link for one large message after the other (stream.h); to and from an edge router it is one without address
+ * or capability. Errors: NULL, s takes no more links. */
 struct link *trunk_attach_stream(struct connection *c, struct amqp_session *s);
 /* What a link that the peer attaches is for, by its local terminus. */
 enum link_kind trunk_link_kind(const struct connection *c, const struct amqp_terminus_view *local);

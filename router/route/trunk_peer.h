@@ -7,7 +7,7 @@
 #include <trunkline/base/buffer.h>
 
 /* A property of our Open that old routers ignore: it tells a router of ours, and how often it would say hello, in
- * milliseconds. */
+ * milliseconds (between an edge router and an interior one, only the former). */
 extern const char trunk_peer_hello_key[];
 enum { TRUNK_PEER_HELLO_MS = 60 };
 

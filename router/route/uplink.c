@@ -15,8 +15,9 @@
 const char uplink_key[] = "L_edge";
 
 enum { HEARTBEAT_MS = 2000, RETRY_MS = 5000 };
-/* Heartbeats that an interior router has not taken yet: more would only wait to be sent all at once. */
-enum { HEARTBEATS_MAX = 2 };
+/* Heartbeats that the interior router has not taken yet, or, one of ours, not answered: more would only wait to be sent
+ * all at once. When so many are under way for so long, it is silent. */
+enum { HEARTBEATS_MAX = 2, SILENCE_MAX_MS = 4000 };
 
 /* A connection of role edge that is open. */
 struct candidate {
@@ -38,6 +39,7 @@ static struct {
     struct service services[UPLINK_LINKS];
     struct timer heartbeat, retry;
     int32_t beats;
+    mono_ms last_beat; /* of our own, sent when fewer were under way */
     uplink_reply_fn *on_management_reply;
 } uplink;
 
@@ -137,6 +139,7 @@ static void on_attached(struct own_link_owner *o, const struct own_link_answer *
     enum uplink_link which = index_of(s);
     if (links[which].conf.dynamic)
         s->reply_address = xstrdup(a->address);
+    uplink.last_beat = loop_now(uplink.loop);
     if (which == UPLINK_HEARTBEAT)
         loop_timer_after(uplink.loop, &uplink.heartbeat, HEARTBEAT_MS);
 }
@@ -165,6 +168,15 @@ static void on_retry(struct timer *t)
 
 /* ---- heartbeat ---- */
 
+/* Its host may be gone, or the process stands: the idle time-out would take longer to see it. */
+static void drop_silent(void) ON_CONTROL
+{
+    LOG_PEER(ROUTER_CORE, WARNING, "[C%llu] the interior router '%s' takes no heartbeats: the connection is dropped",
+             (unsigned long long)uplink.active->id, uplink.active->container);
+    connection_tell(uplink.active, CONNECTION_DROP);
+    uplink.last_beat = loop_now(uplink.loop); /* it goes once */
+}
+
 static void on_heartbeat(struct timer *t)
 {
     assert_on_control();
@@ -173,8 +185,12 @@ static void on_heartbeat(struct timer *t)
     if (!l)
         return;
     size_t n = edge_wire_write_heartbeat(message, sizeof message, uplink.beats);
-    if (own_link_outstanding(l) < HEARTBEATS_MAX && own_link_send(l, message, n, true))
+    if (own_link_outstanding(l) < HEARTBEATS_MAX && own_link_send(l, message, n, true)) {
         uplink.beats++;
+        uplink.last_beat = loop_now(uplink.loop);
+    } else if (loop_now(uplink.loop) - uplink.last_beat >= SILENCE_MAX_MS) {
+        drop_silent();
+    }
     loop_timer_after(uplink.loop, t, HEARTBEAT_MS);
 }
 

@@ -12,10 +12,13 @@
  *
  * States of a connection:  reserve -the active one is lost, it is the first in order-> active -lost-> gone;
  *                          reserve -lost-> gone;  opened when none is active -> active
+ *
  *   the peer ends or refuses one of these links, and the connection stands:  attached again after RETRY_MS
- *   the active connection is lost: the next is active at once, and everything is attached there; what was under way
- * is answered released or modified as of any lost link. Source: wire-protocol reference 2.4, Edge to interior
- * connection. Thread: control.
+ *   the active connection is lost: the next is active at once, and everything is attached there; what was under way is
+ *                                  answered released or modified, as of any link that is lost
+ *   the interior router takes no heartbeats:  8 to 14 s after it fell silent the connection is dropped
+ *
+ * Source: wire-protocol reference 2.4, Edge to interior connection. Thread: control.
  */
 #ifndef TRUNKLINE_ROUTE_UPLINK_H
 #define TRUNKLINE_ROUTE_UPLINK_H

@@ -141,6 +141,20 @@ void registry_add_own_address(const char *key, enum distribution d, bool served)
     table_get(world.table, key, d, -1)->is_own = true;
 }
 
+static mono_ms now;
+
+mono_ms loop_now(const struct loop *l)
+{
+    (void)l;
+    return now;
+}
+
+void connection_tell(struct connection *c, uint32_t bits)
+{
+    assert_int_equal(bits, CONNECTION_DROP);
+    say("drop %s; ", c->container);
+}
+
 void loop_timer_after(struct loop *l, struct timer *t, mono_ms delay)
 {
     (void)l;
@@ -267,6 +281,25 @@ static void test_uplink_heartbeats_are_counted_and_not_piled_up(void **state) NO
     assert_said("beat 0; beat 1; beat 2; ");
 }
 
+static void test_uplink_that_takes_no_heartbeats_is_dropped(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    now = 1000;
+    uplink_connection_opened(&a);
+    attached(UPLINK_HEARTBEAT, "_$qd.edge_heartbeat");
+    outstanding = 2;
+    said[0] = 0;
+    now += 2000;
+    heartbeat->fire(heartbeat);
+    assert_said("");
+    now += 2000;
+    heartbeat->fire(heartbeat);
+    assert_said("drop A; ");
+    now += 2000;
+    heartbeat->fire(heartbeat);
+    assert_said("");
+}
+
 static void test_uplink_link_that_ends_is_attached_again_later(void **state) NO_THREAD_SAFETY
 {
     (void)state;
@@ -305,6 +338,7 @@ int main(void)
         TEST(test_uplink_reserve_that_goes_changes_nothing),
         TEST(test_uplink_other_connections_are_none),
         TEST(test_uplink_heartbeats_are_counted_and_not_piled_up),
+        TEST(test_uplink_that_takes_no_heartbeats_is_dropped),
         TEST(test_uplink_link_that_ends_is_attached_again_later),
         TEST(test_uplink_hands_on_what_it_is_told),
     };

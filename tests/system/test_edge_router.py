@@ -1,4 +1,7 @@
 """Our router as an edge router: its uplink, proxies for addresses, and what clients of an edge can reach."""
+import time
+from collections import Counter
+
 import pytest
 from proton import Endpoint, Message
 
@@ -6,6 +9,7 @@ from support.peers import ACCEPTED, RELEASED, Peers
 from support.deadline import wait_until
 from support.recording import Hosting, Swapped
 from support.router import Config
+from support.wire import Wire, encode
 
 # docs/differences-from-qpid-dispatch.md: the version is our own; the window of a session is bounded, and so are its handles.
 KNOWN = [("open", "properties"), ("begin", "incoming_window"), ("begin", "handle_max")]
@@ -191,3 +195,137 @@ def test_recorded_request_between_two_edges_is_ours(start_router, peers):
                      for name, file in zip(("EDGE1", "EDGE2"), names))
     assert play.run() == []
     assert [message.body for message in boxes["inbox"].messages] == ["reply to one", "reply to two"]
+
+
+# -- networks of real interior and edge routers
+
+
+def with_edges(config):
+    config.listener("edge", role="edge")
+
+
+@pytest.fixture
+def tree(start_mesh, start_router):
+    """Two interior routers, and three edges: E and F at A, G at B."""
+    mesh = start_mesh("AB", conf={"A": with_edges, "B": with_edges})
+    edges = {name: start_router(edge_config(name, mesh[at].ports["edge"]), name=name) for name, at in zip("EFG", "AAB")}
+    for name, at in zip("EFG", "AAB"):
+        wait_uplink(edges[name], at)
+    mesh.edges = edges
+    return mesh
+
+
+def test_multicast_from_and_to_edges_is_one_copy_for_each(tree, peers):
+    """From each router of the tree, by targeted and anonymous senders; every receiver has each message once."""
+    clients = {name: peers.connect(router) for name, router in {**tree.routers, **tree.edges}.items()}
+    inboxes = [client.receiver("multicast/all", credit=100) for client in clients.values() for _ in range(2)]
+    for name in "AB":
+        tree.wait_subscribed("multicast/all", at=name, remote=1, local=4 if name == "A" else 3)
+    sent = []
+    for name, client in clients.items():
+        targeted, anonymous = client.sender("multicast/all"), client.sender(None)
+        targeted.wait_credit()
+        sent += [(targeted, targeted.send("targeted " + name)), (anonymous, anonymous.send("anonymous " + name, to="multicast/all"))]
+    for box, delivery in sent:
+        assert box.outcome(delivery).state == ACCEPTED
+    due = Counter(kind + name for kind in ("targeted ", "anonymous ") for name in clients)
+    for inbox in inboxes:
+        inbox.wait_count(len(due))
+    peers.run_for(0.3)  # a second copy would be under way now
+    for inbox in inboxes:
+        assert Counter(message.body for message in inbox.messages) == due
+
+
+@pytest.mark.parametrize("treatment", ["closest", "balanced"])
+def test_anycast_between_all_pairs_of_a_tree(tree, peers, treatment):
+    clients = {name: peers.connect(router) for name, router in {**tree.routers, **tree.edges}.items()}
+    inboxes = {name: client.receiver("%s/at-%s" % (treatment, name), credit=100) for name, client in clients.items()}
+    for name in "AB":
+        for other in clients:
+            here = other == name or other in {"A": "EF", "B": "G"}[name]
+            tree.wait_subscribed("%s/at-%s" % (treatment, other), at=name, remote=int(not here), local=int(here))
+    for name, client in clients.items():
+        anonymous = client.sender(None)
+        for other in clients:
+            address = "%s/at-%s" % (treatment, other)
+            targeted = client.sender(address)
+            assert targeted.outcome(targeted.send("%s targeted" % name)).state == ACCEPTED
+            assert anonymous.outcome(anonymous.send("%s anonymous" % name, to=address)).state == ACCEPTED
+            targeted.close()
+    for inbox in inboxes.values():
+        assert sorted(message.body for message in inbox.messages) == sorted(
+            "%s %s" % (name, kind) for name in clients for kind in ("targeted", "anonymous"))
+
+
+def test_requests_between_edges_with_dynamic_replies(tree, peers):
+    """From each edge, to a service at the one farthest away; the reply address is the edge's own."""
+    service = peers.connect(tree.edges["G"])
+    inbox, replies = service.receiver("closest/service", credit=50), service.sender(None)
+    tree.wait_subscribed("closest/service", at="A", remote=1)
+    for name in "EF":
+        client = peers.connect(tree.edges[name])
+        box = client.receiver(None, dynamic=True)
+        assert box.remote_address.startswith("amqp:/_edge/%s/temp." % name)
+        requests = client.sender("closest/service")
+        for number in range(20):
+            request = requests.send(number, reply_to=box.remote_address, correlation_id=number)
+            message = inbox.next()
+            replies.send("answer to %d" % message.body, to=message.reply_to, correlation_id=message.correlation_id)
+            assert requests.outcome(request).state == ACCEPTED
+            answer = box.next()
+            assert (answer.body, answer.correlation_id) == ("answer to %d" % number, number)
+
+
+def test_slow_consumer_of_settled_messages_behind_an_edge_stops_its_sender(tree, peers):
+    """Nothing is dropped and nothing heaps up: who sends on another edge waits for who receives on this one."""
+    sink = peers.connect(tree.edges["E"]).receiver("closest/slow", credit=1, presettled=True)
+    sink.on_message = lambda event: sink.messages.append(event.message)  # no credit back by itself
+    tree.wait_subscribed("closest/slow", at="B", remote=1)
+    outbox = peers.connect(tree.edges["G"]).sender("closest/slow", presettled=True)
+    outbox.wait_credit()
+    sent = 0
+
+    def send_what_may():
+        nonlocal sent
+        while outbox.link.credit > 0 and sent < 3000:
+            outbox.send("%d" % sent, wait_credit=False)
+            sent += 1
+
+    stalled = time.monotonic()
+    before = -1
+    while time.monotonic() < stalled + 1.5:
+        send_what_may()
+        peers.container.process()
+        if sent != before:
+            stalled, before = time.monotonic(), sent
+    assert sent < 1000, "its sender was not stopped: %d are out" % sent
+    sink.link.flow(5000)
+    peers.wait(lambda: (send_what_may(), len(sink.messages) == 3000)[1], 20, lambda: "%d of 3000" % len(sink.messages))
+    assert [message.body for message in sink.messages] == ["%d" % number for number in range(3000)]
+
+
+def test_large_message_that_stalls_does_not_stop_others_on_the_uplink(tree, peers):
+    """Its sender is in the middle of it, on the way up or down; what others send by the same links goes by."""
+    for sender, receiver in ((tree.edges["E"], tree["A"]), (tree["A"], tree.edges["E"])):
+        there = peers.connect(receiver)
+        inbox, others = there.receiver("closest/large"), there.receiver("closest/small", credit=50)
+        reply, replies = there.receiver(None, dynamic=True), there.receiver(None, dynamic=True, credit=50)
+        for large, small, large_inbox, small_inbox in (("closest/large", "closest/small", inbox, others),
+                                                       (reply.remote_address, replies.remote_address, reply, replies)):
+            with Wire(sender) as wire:
+                wire.open_session()
+                wire.attach("large", 0, True, None)
+                wire.wait_credit()
+                body = b"x" * 300000
+                properties = b"\0\x53\x73" + encode([None, None, large])
+                whole = properties + b"\0\x53\x75\xb0" + len(body).to_bytes(4, "big") + body
+                for at in range(0, 200000, 10000):
+                    wire.transfer(0, 0, whole[at:at + 10000], more=True)
+                box = peers.connect(sender).sender(None)
+                for number in range(20):
+                    assert box.outcome(box.send(number, to=small)).state == ACCEPTED
+                assert [message.body for message in small_inbox.messages] == list(range(20))
+                for at in range(200000, len(whole), 10000):
+                    wire.transfer(0, 0, whole[at:at + 10000], more=at + 10000 < len(whole))
+                assert len(large_inbox.next().body) == len(body)
+        there.close()
