@@ -1,4 +1,7 @@
 """Our router as an edge router: its uplink, proxies for addresses, and what clients of an edge can reach."""
+import os
+import signal
+import threading
 import time
 from collections import Counter
 
@@ -6,9 +9,11 @@ import pytest
 from proton import Endpoint, Message
 
 from support.peers import ACCEPTED, RELEASED, Peers
-from support.deadline import wait_until
+from support.deadline import seconds, wait_until
+from support.mesh import Manager
 from support.recording import Hosting, Swapped
 from support.router import Config
+from support.traffic import Traffic
 from support.wire import Wire, encode
 
 # docs/differences-from-qpid-dispatch.md: the version is our own; the window of a session is bounded, and so are its handles.
@@ -329,3 +334,157 @@ def test_large_message_that_stalls_does_not_stop_others_on_the_uplink(tree, peer
                     wire.transfer(0, 0, whole[at:at + 10000], more=at + 10000 < len(whole))
                 assert len(large_inbox.next().body) == len(body)
         there.close()
+
+
+# -- uplinks that are lost
+
+
+@pytest.fixture
+def two_ways(start_mesh, start_router):
+    """Edge E with an uplink to A and one in reserve to B; both lead to C, where the other clients are."""
+    mesh = start_mesh("AC BC", conf={"A": with_edges, "B": with_edges})
+    mesh.edge = start_router(edge_config("E", mesh["A"].ports["edge"]), name="E")
+    wait_uplink(mesh.edge, "A")
+    mesh.edge.manage = Manager(mesh.edge)
+    mesh.edge.manage.create("connector", "uplink-1", role="edge", host="127.0.0.1", port=str(mesh["B"].ports["edge"]),
+                            saslMechanisms="ANONYMOUS")
+    mesh.edge.wait_log(r"the connection to interior router 'B' is in reserve")
+    yield mesh
+    mesh.edge.manage.close()
+
+
+def test_uplink_killed_under_load_is_replaced_at_once(two_ways, peers):
+    """Messages go on both ways; every one has an outcome, what was accepted has come, and none twice."""
+    edge = two_ways.edge
+    flows = [Traffic(peers, edge, two_ways["C"], "closest/up"), Traffic(peers, two_ways["C"], edge, "closest/down")]
+    for _ in range(2):
+        for active, reserve in (("A", "B"), ("B", "A")):
+            for flow in flows:
+                flow.until_accepted()
+            rows = edge.manage.query("connection", "role", "container", "active")
+            assert {row["container"]: row["active"] for row in rows if row["role"] == "edge"} == {active: True, reserve: False}
+            for flow in flows:
+                flow.step()
+            two_ways.forget_manager(active)
+            two_ways[active].kill()
+            for flow in flows:
+                assert flow.until_accepted() < seconds(5)
+            seen = len(edge.log())
+            two_ways[active].restart()
+            wait_until(lambda: "the connection to interior router '%s' is in reserve" % active in edge.log()[seen:], 20,
+                       lambda: "%s in reserve" % active)
+            two_ways.wait_converged()
+    for flow in flows:
+        counts = flow.check()
+        assert counts[ACCEPTED] >= 800, counts
+
+
+def test_uplink_that_falls_silent_is_replaced(two_ways, peers):
+    """SIGSTOP, as when a host dies: its socket stays open, and the idle time-out is 16 s."""
+    edge = two_ways.edge
+    flow = Traffic(peers, edge, two_ways["C"], "closest/up")
+    flow.until_accepted()
+    two_ways.forget_manager("A")
+    os.kill(two_ways["A"].pid, signal.SIGSTOP)
+    try:
+        took = flow.until_accepted(limit=30)
+        edge.wait_log(r"the interior router 'A' takes no heartbeats: the connection is dropped")
+    finally:
+        os.kill(two_ways["A"].pid, signal.SIGCONT)
+    assert took < seconds(14), "%.1f s" % took
+    flow.until_accepted()
+    flow.check()
+
+
+class Requester(threading.Thread):
+    """Asks the service again and again, each question until it has its answer."""
+
+    def __init__(self, router, service):
+        super().__init__()
+        self.router, self.service, self.answered, self.longest, self.ended, self.failure = router, service, 0, 0, False, None
+
+    def run(self):
+        try:
+            with Peers() as peers:
+                self.work(peers)
+        except BaseException as failure:  # told by check()
+            self.failure = failure
+
+    def work(self, peers):
+        client = peers.connect(self.router)
+        inbox, outbox = client.receiver(None, dynamic=True, credit=50), client.sender(self.service)
+        while not self.ended:
+            began = time.monotonic()
+            while not self.ask(peers, inbox, outbox, self.answered):
+                assert time.monotonic() < began + seconds(20), "no answer to %d" % self.answered
+            self.longest = max(self.longest, time.monotonic() - began)
+            self.answered += 1
+
+    @staticmethod
+    def ask(peers, inbox, outbox, number):
+        outbox.wait_credit(limit=20)
+        outbox.send(number, reply_to=inbox.remote_address, correlation_id=number)
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            peers.container.process()
+            while inbox.messages:
+                if inbox.next().correlation_id == number:
+                    return True
+        return False
+
+    def check(self):
+        self.join()
+        if self.failure:
+            raise self.failure
+
+
+def test_requests_by_an_edge_go_on_when_its_uplink_is_killed(two_ways, peers):
+    """The reply address is the edge's own, so it is good at the next uplink, too."""
+    service = peers.connect(two_ways["C"])
+    inbox, replies = service.receiver("closest/service", credit=50), service.sender(None)
+    requester = Requester(two_ways.edge, "closest/service")
+    requester.start()
+
+    def serve_until(condition, limit):
+        def step():
+            while inbox.messages:
+                request = inbox.next()
+                replies.send(request.body, to=request.reply_to, correlation_id=request.correlation_id)
+            return condition() or requester.failure
+        peers.wait(step, limit, "answers")
+
+    try:
+        serve_until(lambda: requester.answered >= 50, 20)
+        two_ways.forget_manager("A")
+        two_ways["A"].kill()
+        before = requester.answered
+        serve_until(lambda: requester.answered >= before + 50, 30)
+    finally:
+        requester.ended = True
+        serve_until(lambda: not requester.is_alive(), 30)
+    requester.check()
+    assert requester.longest < seconds(8), "%.1f s" % requester.longest
+
+
+def test_edge_without_an_uplink_serves_its_own_clients(two_ways, peers):
+    """What can be delivered here is; what cannot is released. It comes back with the interior router."""
+    client = peers.connect(two_ways.edge)
+    inbox, own = client.receiver("closest/own"), client.sender("closest/own")
+    anonymous, far = client.sender(None), client.sender("_topo/0/C/closest/x")
+    for name in "AB":
+        two_ways.forget_manager(name)
+        two_ways[name].kill()
+    two_ways.edge.wait_log("this edge router has no uplink")
+    assert own.outcome(own.send("here")).state == ACCEPTED
+    assert anonymous.outcome(anonymous.send("here, too", to="closest/own")).state == ACCEPTED
+    assert anonymous.outcome(anonymous.send("far", to="closest/far")).state == RELEASED
+    assert far.outcome(far.send("far")).state == RELEASED
+    assert [message.body for message in inbox.messages] == ["here", "here, too"]
+    started = time.monotonic()
+    late = client.receiver("closest/late")  # nobody is asked about its address
+    assert time.monotonic() - started < seconds(2)
+    two_ways["B"].restart()
+    two_ways.wait_converged(without="A")
+    sender = peers.connect(two_ways["C"]).sender("closest/late")
+    assert sender.outcome(sender.send("again")).state == ACCEPTED
+    assert late.next().body == "again"

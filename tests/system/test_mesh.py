@@ -12,6 +12,7 @@ from support.deadline import SLOWNESS, seconds, wait_until
 from support.mesh import Manager, full
 from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, Peers, settle
 from support.router import Config
+from support.traffic import Traffic
 
 # Many daemons on few cores: not for the sanitizer stages, where this file has not been tried yet.
 pytestmark = pytest.mark.heavy
@@ -203,67 +204,18 @@ def test_credit_comes_with_a_far_consumer_and_goes_with_it(start_mesh, peers):
 # -- routers that are lost
 
 
-class Traffic:
-    """A sender at one router and a consumer at another, with an account of every message."""
-
-    def __init__(self, peers, mesh, at, to, address="closest/traffic", consumers=1):
-        self.peers, self.address = peers, address
-        self.inboxes = [peers.connect(mesh[to]).receiver(address, credit=200) for _ in range(consumers)]
-        mesh.wait_subscribed(address, at=at, remote=1)
-        self.outbox = peers.connect(mesh[at]).sender(address)
-        self.outbox.wait_credit()
-        self.sent, self.pending, self.outcomes = 0, {}, {}
-
-    def step(self, window=50):
-        """Send while there is credit and room in the window; take in the outcomes. True if one was accepted."""
-        while self.outbox.credit > 0 and len(self.pending) < window:
-            self.pending[self.sent] = self.outbox.send(self.sent)
-            self.sent += 1
-        return self.take_outcomes()
-
-    def take_outcomes(self):
-        self.peers.container.process()
-        accepted = False
-        for number, delivery in [item for item in self.pending.items() if item[1].settled]:
-            self.outcomes[number] = delivery.remote_state
-            accepted |= delivery.remote_state == ACCEPTED
-            delivery.settle()
-            del self.pending[number]
-        return accepted
-
-    def until_accepted(self, count=100, limit=20.0):
-        """Go on until so many that are sent from now on have been accepted; return the seconds until the first one."""
-        first, began, since, took = self.sent, time.monotonic(), 0, None
-        while since < count:
-            self.step()
-            since = sum(1 for number in range(first, self.sent) if self.outcomes.get(number) == ACCEPTED)
-            if since and took is None:
-                took = time.monotonic() - began
-            assert time.monotonic() < began + seconds(limit), "%d of %d accepted; credit %d, %d pending, %s" % (
-                since, count, self.outbox.credit, len(self.pending), Counter(self.outcomes.values()))
-        return took
-
-    def check(self):
-        """All have an outcome, what was accepted has come, nothing came twice that was not given back between."""
-        self.peers.wait(lambda: self.take_outcomes() or not self.pending, 20,
-                        lambda: "outcomes of %s" % sorted(self.pending)[:10])
-        self.peers.wait(lambda: not self.pending or self.take_outcomes(), 20)
-        assert len(self.outcomes) == self.sent and not self.pending
-        counts = Counter(self.outcomes.values())
-        assert set(counts) <= {ACCEPTED, RELEASED, MODIFIED}, counts
-        got = Counter(message.body for inbox in self.inboxes for message in inbox.messages)
-        lost = [number for number, outcome in self.outcomes.items() if outcome == ACCEPTED and not got[number]]
-        assert not lost and max(got.values()) == 1, (lost, got.most_common(3))
-        released = [number for number, outcome in self.outcomes.items() if outcome == RELEASED and got[number]]
-        assert not released, "came although released: %s" % released
-        return counts
+def traffic_between(peers, mesh, at, to, **how):
+    """A sender at one router and a consumer at another that it knows of."""
+    traffic = Traffic(peers, mesh[at], mesh[to], **how)
+    mesh.wait_subscribed(traffic.address, at=at, remote=1)
+    return traffic
 
 
 def test_killed_router_is_passed_by_and_comes_back(start_mesh, peers):
     """Diamond with a cheaper side. The way changes at once; after a start under the same id it is used again."""
     mesh = start_mesh("AB AC:5 BD CD:5")
     assert mesh.nodes("A")["D"] == ("B", 2)
-    traffic = Traffic(peers, mesh, "A", "D")
+    traffic = traffic_between(peers, mesh, "A", "D")
     traffic.until_accepted()
     for _ in range(2):
         for _ in range(5):
@@ -307,7 +259,7 @@ def test_router_killed_on_the_only_way_gives_back_what_was_under_way(start_mesh,
 def test_silent_router_is_noticed_and_passed_by(start_mesh, peers):
     """SIGSTOP, as when a host dies: its sockets stay open. Between our routers it is noticed in well under a second."""
     mesh = start_mesh("AB AC:5 BD CD:5")
-    traffic = Traffic(peers, mesh, "A", "D")
+    traffic = traffic_between(peers, mesh, "A", "D")
     traffic.until_accepted()
     mesh.forget_manager("B")
     os.kill(mesh["B"].pid, signal.SIGSTOP)

@@ -33,6 +33,11 @@ class Manager:
         assert answer.properties["statusCode"] == 200, answer.properties
         return [dict(zip(answer.body["attributeNames"], row)) for row in answer.body["results"]]
 
+    def create(self, kind, name, **attributes):
+        answer = self.requests.call(Message(properties={"operation": "CREATE", "type": PREFIX + kind, "name": name},
+                                            body=attributes))
+        assert answer.properties["statusCode"] == 201, answer.properties
+
     def management_nodes(self):
         answer = self.requests.call(Message(properties={"operation": "GET-MGMT-NODES"}, body={}))
         assert answer.properties["statusCode"] == 200, answer.properties
