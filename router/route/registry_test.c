@@ -17,7 +17,7 @@
 
 /* In place of loops, workers and connectors: letters are kept, and the test delivers them. */
 static struct loop_hook *turn_end;
-static struct letter *to_workers[256];
+static struct letter *to_workers[2048];
 static int to_workers_count;
 
 void loop_hook_add(struct loop *l, struct loop_hook *h, enum loop_phase phase)
@@ -122,7 +122,7 @@ void connection_tell(struct connection *c, uint32_t bits)
 static struct route_world world;
 static struct route_here fake_here;
 static struct connection_settings settings;
-static struct link *made[64];
+static struct link *made[512];
 static int made_count;
 
 static int setup(void **state) NO_THREAD_SAFETY
