@@ -297,7 +297,7 @@ def test_slow_consumer_slows_what_an_edge_sends_settled_and_loses_nothing(interi
         for _ in range(uplink.credit):
             uplink.send(sent, to="closest/slow", wait_credit=False)
             sent += 1
-            assert sent <= len(slow.messages) + 250
+            assert sent <= len(slow.messages) + 250 + 2  # those that have left the router and are not here yet
         if slow.link.credit == 0:
             slow.link.flow(1)  # from here on each that comes asks for the next one
         peers.container.process()
