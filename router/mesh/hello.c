@@ -11,6 +11,8 @@
 
 /* Later than this, ms, is not a timer's usual inaccuracy. */
 #define HELD_UP 50
+/* And this is, a little, but may be nothing. */
+#define LATE 5
 
 enum link_state { LINK_SILENT, LINK_HEARD, LINK_UP, LINK_REFUSED };
 
@@ -37,6 +39,7 @@ struct hello {
     uint32_t neighbour_count;
     bool is_changed, is_outdated; /* outdated: neighbours[] */
     mono_ms deadline;
+    uint32_t lateness; /* ms that we were late ourselves, of late the most */
 };
 
 struct hello *hello_new(const struct hello_conf *conf, struct hello_owner *owner)
@@ -88,9 +91,11 @@ static bool is_known(const struct hello_link *l)
 static uint32_t link_age(const struct hello *h, const struct hello_link *l)
 {
     uint32_t age = 2 * l->worst_gap + l->interval, most = h->conf.max_age;
+    uint32_t base = l->base_age + (h->lateness > LATE ? 2 * h->lateness : 0);
     if (l->base_age > most)
         most = l->base_age;
-    return age < l->base_age ? l->base_age : age > most ? most : age;
+    age = age < base ? base : age;
+    return age > most ? most : age;
 }
 
 /* ---- active links ---- */
@@ -259,7 +264,7 @@ static void link_send(struct hello *h, struct hello_link *l, mono_ms now)
         seen[n++] = other->router;
         l->was_told |= other == l;
     }
-    l->next_send = now + l->interval;
+    l->next_send = (now / l->interval + 1) * l->interval;
     h->owner->send(h->owner, l->id, seen, n);
     free(seen);
 }
@@ -359,9 +364,8 @@ static void link_refuse(struct hello *h, struct hello_link *l, struct slice id, 
 
 /* A neighbour that was lost and yet comes again soon was late, not dead: it gets more time. One that was stopped for
  * long has nothing to teach. */
-static void learn_gap(const struct hello *h, struct hello_link *l, mono_ms now)
+static void learn_gap(const struct hello *h, struct hello_link *l, mono_ms gap)
 {
-    mono_ms gap = now - l->heard;
     if (l->heard == 0 || gap > 4 * (mono_ms)l->base_age || gap > h->conf.max_age)
         return;
     if (gap >= l->worst_gap)
@@ -387,12 +391,39 @@ static void link_meet(struct hello *h, struct hello_link *l, struct slice id, st
     link_become(h, l, LINK_HEARD);
 }
 
+bool hello_link_is_steady(const struct hello *h, uint64_t link)
+{
+    const struct hello_link *l = link_find(h, link);
+    return l && l->state == LINK_UP && l->peer.is_ours;
+}
+
+void hello_repeated(struct hello *h, uint64_t link, mono_ms heard, uint32_t gap)
+{
+    struct hello_link *l = link_find(h, link);
+    if (!l || l->state != LINK_UP || heard <= l->heard)
+        return;
+    learn_gap(h, l, gap);
+    l->heard = l->listed = heard;
+}
+
+/* How late we are tells how loaded the machine is. Half a second is no load any more, but a stop. */
+static void learn_lateness(struct hello *h, mono_ms now)
+{
+    if (h->deadline == MONO_MS_NEVER || now < h->deadline || now - h->deadline > 500)
+        return;
+    uint32_t late = (uint32_t)(now - h->deadline);
+    if (late >= h->lateness)
+        h->lateness = late;
+    else
+        h->lateness -= (h->lateness - late + 31) / 32;
+}
+
 /* If we have been held up, the time did not pass for anybody: what the others sent may still be waiting to be read. */
 static void notice_delay(struct hello *h, mono_ms now)
 {
     if (h->deadline == MONO_MS_NEVER || now - h->deadline < HELD_UP)
         return;
-    mono_ms late = now - h->deadline;
+    mono_ms late = now - h->deadline + HELD_UP; /* and time to read it */
     for (struct hello_link *l = h->links; l; l = l->hh.next) {
         l->heard = l->heard == 0 ? 0 : l->heard + late < now ? l->heard + late : now;
         l->listed = l->listed + late < now ? l->listed + late : now;
@@ -413,7 +444,7 @@ enum err hello_receive(struct hello *h, uint64_t link, struct slice id, struct s
         return OK;
     }
     link_meet(h, l, id, start);
-    learn_gap(h, l, now);
+    learn_gap(h, l, now - l->heard);
     l->heard = now;
     bool names_us = false;
     for (uint32_t i = 0; i < seen.count && !names_us; i++) {
@@ -464,6 +495,7 @@ mono_ms hello_tick(struct hello *h, mono_ms now)
 {
     if (now < h->deadline)
         return h->deadline;
+    learn_lateness(h, now);
     notice_delay(h, now);
     for (struct hello_link *l = h->links; l; l = l->hh.next) {
         if (silent_at(h, l) <= now)

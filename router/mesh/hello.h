@@ -19,7 +19,9 @@
  * Timing. Old routers: a HELLO each second, lost after three. Between two of ours: the longer of both intervals (80 ms
  * by default), lost after 260 ms. A link that has been late lately is given twice its latest lateness and one interval,
  * so that a loaded machine does not lose its neighbours time and again; that is forgotten within some seconds. When we
- * have been held up ourselves, nobody grows older by that time.
+ * come late ourselves, by more than 5 ms, the machine is loaded: everybody is given twice that. When we have been held
+ * up for longer, nobody grows older by that time. All links are said HELLO at the same moments, multiples of their
+ * interval, so that a router wakes up once for all of them.
  *
  * Invariants
  *   H1  A neighbour has exactly one active link, and it is UP.
@@ -92,6 +94,11 @@ enum err hello_link_down(struct hello *h, uint64_t link, mono_ms now);
 /* A HELLO has come. seen: checked to be ids. ERR_NOT_FOUND: no such link. */
 enum err hello_receive(struct hello *h, uint64_t link, struct slice id, struct start start, struct amqp_compound seen,
                        mono_ms now);
+/* Whether this is a link to a neighbour of ours: a HELLO that says the same as its last one need not be received, then,
+ * but counts with this: the last of them came at `heard`, and between two there were at most `gap` ms. To be said
+ * before hello_tick(). */
+bool hello_link_is_steady(const struct hello *h, uint64_t link);
+void hello_repeated(struct hello *h, uint64_t link, mono_ms heard, uint32_t gap);
 /* Send what is due, drop who is silent. Result: when to call again. */
 mono_ms hello_tick(struct hello *h, mono_ms now);
 /* When hello_tick() is due. */

@@ -221,6 +221,68 @@ static void test_hello_lost_by_false_alarm_is_not_lost_so_again(void **state)
     assert_non_null(find("A"));
 }
 
+/* How often and how late HELLOs came that nobody looked at is told before each tick. */
+static void test_hello_repeated_unseen_keeps_the_neighbour_and_teaches_lateness(void **state)
+{
+    (void)state;
+    up(1, OURS);
+    assert_false(hello_link_is_steady(t.hello, 1));
+    hear(1, "A", 5, "me");
+    assert_true(hello_link_is_steady(t.hello, 1));
+    for (int i = 0; i < 100; i++) {
+        pass(80);
+        hello_repeated(t.hello, 1, t.now - 20, 80);
+    }
+    assert_non_null(find("A"));
+    assert_int_equal(hello_link_age(t.hello, 1), 260);
+    hello_repeated(t.hello, 1, t.now - 10, 200);
+    assert_int_equal(hello_link_age(t.hello, 1), 480);
+    hello_repeated(t.hello, 1, t.now - 10, 250); /* has been told */
+    assert_int_equal(hello_link_age(t.hello, 1), 480);
+    pass(500);
+    assert_null(find("A"));
+    assert_false(hello_link_is_steady(t.hello, 1));
+    hello_repeated(t.hello, 1, t.now, 80); /* what it says is not known: only a HELLO brings it back */
+    assert_null(find("A"));
+    hear(1, "A", 5, "me");
+    assert_non_null(find("A"));
+}
+
+static void test_hello_repeated_by_an_old_router_is_to_be_looked_at(void **state)
+{
+    (void)state;
+    up(1, OLD);
+    hear(1, "A", 5, "me");
+    assert_non_null(find("A"));
+    assert_false(hello_link_is_steady(t.hello, 1));
+}
+
+static void test_hello_late_ourselves_everybody_is_given_more_time(void **state)
+{
+    (void)state;
+    up(1, OURS);
+    hear(1, "A", 5, "me");
+    t.now = hello_deadline(t.hello) + 40;
+    hello_tick(t.hello, t.now);
+    assert_int_equal(hello_link_age(t.hello, 1), 340);
+    for (int i = 0; i < 100; i++) {
+        pass(80);
+        hear(1, "A", 5, "me");
+    }
+    assert_int_equal(hello_link_age(t.hello, 1), 260);
+}
+
+static void test_hello_all_links_are_said_hello_at_the_same_moments(void **state)
+{
+    (void)state;
+    up(1, OURS);
+    pass(33);
+    up(2, OURS);
+    pass(400);
+    assert_int_equal(t.sent[1].last, t.sent[2].last);
+    assert_int_equal(t.sent[1].last % 80, 0);
+}
+
 static void test_hello_we_were_held_up_nobody_is_lost_for_it(void **state)
 {
     (void)state;
@@ -428,6 +490,10 @@ int main(void)
         TEST(test_hello_interval_the_slower_of_both_counts),
         TEST(test_hello_late_peer_is_given_more_time_and_less_again),
         TEST(test_hello_lost_by_false_alarm_is_not_lost_so_again),
+        TEST(test_hello_repeated_unseen_keeps_the_neighbour_and_teaches_lateness),
+        TEST(test_hello_repeated_by_an_old_router_is_to_be_looked_at),
+        TEST(test_hello_late_ourselves_everybody_is_given_more_time),
+        TEST(test_hello_all_links_are_said_hello_at_the_same_moments),
         TEST(test_hello_we_were_held_up_nobody_is_lost_for_it),
         TEST(test_hello_no_longer_named_lost_at_once),
         TEST(test_hello_link_down_lost_at_once),

@@ -545,6 +545,16 @@ enum err mesh_link_down(struct mesh *m, uint64_t link, mono_ms now)
     return e;
 }
 
+bool mesh_link_is_steady(const struct mesh *m, uint64_t link)
+{
+    return hello_link_is_steady(m->hello, link);
+}
+
+void mesh_hello_repeated(struct mesh *m, uint64_t link, mono_ms heard, uint32_t gap)
+{
+    hello_repeated(m->hello, link, heard, gap);
+}
+
 bool mesh_link_is_heard(const struct mesh *m, uint64_t link)
 {
     return hello_link_peer(m->hello, link) != NULL;

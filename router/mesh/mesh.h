@@ -109,6 +109,11 @@ enum err mesh_link_up(struct mesh *m, uint64_t link, const struct mesh_peer *pee
 enum err mesh_link_down(struct mesh *m, uint64_t link, mono_ms now) ON_CONTROL;
 /* Whether the router at the other end of a link is heard there; false, too, for a link that is not known. */
 bool mesh_link_is_heard(const struct mesh *m, uint64_t link) ON_CONTROL;
+/* Whether the router at the other end is one of ours and a neighbour, so that a HELLO of it that is the same as its
+ * last one, octet for octet, need not be given to mesh_receive(). Then mesh_hello_repeated(), before the next
+ * mesh_tick(), says when the last one came, and the longest time between two since it last said so, in ms. */
+bool mesh_link_is_steady(const struct mesh *m, uint64_t link) ON_CONTROL;
+void mesh_hello_repeated(struct mesh *m, uint64_t link, mono_ms heard, uint32_t gap) ON_CONTROL;
 /* A whole message has come on a control link.
  *   Errors: ERR_NOT_FOUND, not a control message, or no such link: it is the caller's; ERR_INVALID, ERR_LIMIT: dropped
  * and logged. Whatever the result, the link stays usable. */

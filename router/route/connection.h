@@ -9,6 +9,7 @@
 #ifndef TRUNKLINE_ROUTE_CONNECTION_H
 #define TRUNKLINE_ROUTE_CONNECTION_H
 
+#include <router/route/hello_watch.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <trunkline/amqp/conn.h>
@@ -88,6 +89,7 @@ struct connection {
     size_t opened_short;     /* so much of it comes before the peer's properties */
     /* worker writes, control reads; relaxed */
     _Atomic int64_t last_delivery; /* monotonic ms; 0: none yet */
+    struct hello_watch hello;      /* of a connection between routers */
     _Atomic bool tracing;          /* control writes, the worker takes it over with CONNECTION_TRACE */
     /* both ways */
     struct letter to_control, to_worker;

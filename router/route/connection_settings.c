@@ -56,6 +56,7 @@ void connection_unref(struct connection *c)
     free(c->mechanism);
     free((uint8_t *)c->properties.data);
     free(c->opened_text);
+    hello_watch_fini(&c->hello);
     free(c->streams);
     free(c);
 }

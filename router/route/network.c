@@ -77,12 +77,36 @@ static void note_silence(void) ON_CONTROL
     }
 }
 
+/* HELLOs that only say that a neighbour lives have not woken us: when were the last ones? */
+static void note_hellos(void) ON_CONTROL
+{
+    list_for_each(n, &network.trunks)
+    {
+        struct trunk *t = list_entry(n, struct trunk, node);
+        uint32_t gap;
+        mono_ms heard = hello_watch_take(&t->conn->hello, &gap);
+        if (heard)
+            mesh_hello_repeated(network.mesh, t->connection_id, heard, gap);
+    }
+}
+
+static void watch_hellos(void) ON_CONTROL
+{
+    list_for_each(n, &network.trunks)
+    {
+        struct trunk *t = list_entry(n, struct trunk, node);
+        hello_watch_set_steady(&t->conn->hello, mesh_link_is_steady(network.mesh, t->connection_id));
+    }
+}
+
 static void on_timer(struct timer *t)
 {
     assert_on_control();
     (void)t;
+    note_hellos();
     mesh_tick(network.mesh, now());
     note_silence();
+    watch_hellos();
     set_timer();
 }
 
