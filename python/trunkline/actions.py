@@ -74,6 +74,8 @@ def listener(entity):
     return dict(
         endpoint(entity),
         authenticatePeer=values["authenticatePeer"],
+        multiTenant=values["multiTenant"],
+        policyVhost=values.get("policyVhost"),
         initialHandshakeTimeoutSeconds=values["initialHandshakeTimeoutSeconds"],
         failover=checks.failover(values["failoverUrls"]) if values.get("failoverUrls") else [],
         socketAddressFamily=values.get("socketAddressFamily"),

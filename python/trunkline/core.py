@@ -136,6 +136,8 @@ listener op 'create', 'delete'. identity as in management reference 1.3, e.g. 'l
          openProperties       dict[str, value]  ASCII keys; added to our Open, keys as symbols
          messageLogging       list[str]    component names in order of management reference 8.5; empty: none
          authenticatePeer     bool
+         multiTenant          bool         addresses of its clients stand below their vhost; not between routers
+         policyVhost          str or None  the vhost of all its clients; None: the hostname that each names
          initialHandshakeTimeoutSeconds  int  >= 0; 0: off
          failover             list of dict(scheme str or None, host str, port str)  for the Open property
                                            failover-server-list; empty: leave the property away

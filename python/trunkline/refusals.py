@@ -41,7 +41,6 @@ ATTRIBUTES = (
     ("listener", "requireSsl", bool, "TLS", "no"),
     ("listener", "requireEncryption", bool, "TLS", "no"),
     ("listener", "saslPlugin", bool, "authentication by a service", None),
-    ("listener", "multiTenant", bool, "multi-tenancy", "no"),
     ("listener", "saslMechanisms", unknown_mechanisms, "SASL by the Cyrus library", " ".join(MECHANISMS)),
     (
         "listener",

@@ -155,6 +155,8 @@ struct connection_settings *connection_conf_listener(struct attrs *a)
     struct connection_settings *s = connection_settings_new();
     common_to_both(s, a);
     s->require_auth = attrs_bool(a, "authenticatePeer");
+    s->is_multi_tenant = attrs_bool(a, "multiTenant") && s->role != ROLE_INTER_ROUTER && s->role != ROLE_EDGE;
+    s->policy_vhost = copy_or_null(attrs_text_or_null(a, "policyVhost"));
     s->handshake_timeout_ms = milliseconds(attrs_int(a, "initialHandshakeTimeoutSeconds", 0, INT32_MAX));
     failover_add(s, a);
     return settings_or_null(s, a);

@@ -292,7 +292,7 @@ static bool connection_is_reserve(const struct connection *c)
     X(sslCipher, query_none())                                                                                         \
     X(properties, connection_peer_properties(o))                                                                       \
     X(sslSsf, query_number(0))                                                                                         \
-    X(tenant, query_none())                                                                                            \
+    X(tenant, query_text(o->tenant))                                                                                   \
     X(ssl, boolean(false))                                                                                             \
     X(opened, boolean(true))                                                                                           \
     X(active, boolean(!connection_is_reserve(o)))                                                                      \

@@ -8,6 +8,7 @@
 #include <router/route/phase.h>
 #include <router/route/registry.h>
 #include <router/route/stream.h>
+#include <router/route/tenant.h>
 #include <router/route/trunk.h>
 #include <router/route/trunk_peer.h>
 #include <stdlib.h>
@@ -181,6 +182,19 @@ static enum attach_refusal refusal_of(const struct link *l, const struct amqp_te
     return ATTACH_OK;
 }
 
+/* What the peer calls by this address, in the network. */
+static void set_wanted(struct link *l, const char *address)
+{
+    size_t len = strlen(address);
+    if (l->conn->tenant && tenant_owns(address, len)) {
+        l->wanted = xmalloc(strlen(l->conn->tenant) + len + 1);
+        len = tenant_write(l->conn->tenant, address, len, l->wanted);
+    } else {
+        l->wanted = xstrdup(address);
+    }
+    l->wanted_len = (uint32_t)len;
+}
+
 static void on_attached(struct amqp_link *a)
 {
     struct link *l = link_of(a);
@@ -212,10 +226,8 @@ static void on_attached(struct amqp_link *a)
     l->is_downlink = l->is_edge && !l->is_incoming && amqp_terminus_has_capability(&local, downlink_capability);
     l->refusal_by_worker = refusal_of(l, &local);
     l->phase = phase_asked(&local, l->is_incoming, l->is_edge);
-    if (local.address && local.address[0] && !local.dynamic) {
-        l->wanted = xstrdup(local.address);
-        l->wanted_len = (uint32_t)strlen(l->wanted);
-    }
+    if (local.address && local.address[0] && !local.dynamic)
+        set_wanted(l, local.address);
     link_tell_control(l, LINK_ATTACH);
 }
 
@@ -371,6 +383,17 @@ static void on_lost(struct amqp_delivery *d)
 
 /* ---- the connection ---- */
 
+static void log_failure(struct connection *c, const char *condition, const char *description)
+{
+    c->failure_told = true;
+    if (c->connector)
+        LOG_PEER(SERVER, INFO, "[C%llu] Connection to %s failed: %s %s", (unsigned long long)c->id, c->host, condition,
+                 description);
+    else
+        LOG_PEER(SERVER, INFO, "[C%llu] Connection from %s (to %s) failed: %s %s", (unsigned long long)c->id, c->host,
+                 c->settings->at, condition, description);
+}
+
 static char *text_or_none(const char *s)
 {
     return s && s[0] ? xstrdup(s) : NULL;
@@ -407,11 +430,32 @@ static void remember_peer(struct connection *c)
     free(head);
 }
 
+/* The name space of the peer's addresses. Result: false, what it calls its vhost can be none: it is told so. */
+static bool set_tenant(struct connection *c)
+{
+    const struct connection_settings *s = c->settings;
+    if (!s->is_multi_tenant)
+        return true;
+    const char *vhost = s->policy_vhost ? s->policy_vhost : amqp_conn_peer(&c->amqp)->hostname;
+    if (tenant_vhost_is_good(vhost)) {
+        c->tenant = tenant_prefix(vhost);
+        return true;
+    }
+    struct amqp_error error = {.condition = "amqp:invalid-field", .description = "the hostname cannot be a vhost"};
+    log_failure(c, error.condition, error.description);
+    amqp_conn_open(&c->amqp);
+    amqp_conn_close(&c->amqp, &error);
+    io_conn_close(&c->io, CLOSE_MS);
+    return false;
+}
+
 static void on_opened(struct amqp_conn *a)
 {
     struct connection *c = connection_of(a);
     timer_cancel(&c->handshake);
     remember_peer(c);
+    if (!set_tenant(c))
+        return;
     if (c->connector)
         connector_is_up(c->connector);
     else
@@ -419,17 +463,6 @@ static void on_opened(struct amqp_conn *a)
     tell_control(c, CONNECTION_OPENED);
     if (c->connector && c->settings->role == ROLE_INTER_ROUTER)
         trunk_open(c);
-}
-
-static void log_failure(struct connection *c, const char *condition, const char *description)
-{
-    c->failure_told = true;
-    if (c->connector)
-        LOG_PEER(SERVER, INFO, "[C%llu] Connection to %s failed: %s %s", (unsigned long long)c->id, c->host, condition,
-                 description);
-    else
-        LOG_PEER(SERVER, INFO, "[C%llu] Connection from %s (to %s) failed: %s %s", (unsigned long long)c->id, c->host,
-                 c->settings->at, condition, description);
 }
 
 static void on_closed(struct amqp_conn *a, const struct amqp_error *error, bool by_peer)

@@ -40,6 +40,8 @@ struct connection_settings {
     uint32_t idle_timeout_ms, handshake_timeout_ms;
     char *sasl_mechanisms; /* NULL: all */
     bool require_auth;
+    bool is_multi_tenant;                  /* of a listener: tenant.h */
+    char *policy_vhost;                    /* NULL: the one that the peer names */
     char *user, *password;                 /* of a connector */
     struct amqp_property *open_properties; /* more of Open's properties; keys, texts and raw octets are ours */
     size_t open_property_count;
@@ -83,6 +85,7 @@ struct connection {
     struct amqp_session *own_sessions[OWN_SESSION_COUNT]; /* NULL: not begun */
     /* fixed when control hears of it */
     char *container, *user, *mechanism;
+    char *tenant;            /* "<vhost>/", tenant.h; NULL: none */
     struct slice properties; /* the peer's, encoded; our copy */
     mono_ms opened;          /* monotonic */
     char *opened_text;       /* the log line's text after "[C<n>] " */

@@ -31,6 +31,7 @@ void connection_settings_unref(struct connection_settings *s)
     free(s->sasl_mechanisms);
     free(s->user);
     free(s->password);
+    free(s->policy_vhost);
     for (size_t i = 0; i < s->open_property_count; i++) {
         free((char *)s->open_properties[i].key);
         free((char *)s->open_properties[i].text);
@@ -54,6 +55,7 @@ void connection_unref(struct connection *c)
     free(c->container);
     free(c->user);
     free(c->mechanism);
+    free(c->tenant);
     free((uint8_t *)c->properties.data);
     free(c->opened_text);
     hello_watch_fini(&c->hello);

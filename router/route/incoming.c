@@ -6,6 +6,7 @@
 #include <router/route/message_log.h>
 #include <router/route/phase.h>
 #include <router/route/request.h>
+#include <router/route/tenant.h>
 #include <stdlib.h>
 #include <trunkline/amqp/annotations.h>
 #include <trunkline/amqp/message.h>
@@ -346,6 +347,9 @@ static struct named_address name_to_tell(const struct link *l, const struct addr
     if (to == l->address && l->wanted)
         return (struct named_address){.text = {.data = (const uint8_t *)l->wanted, .len = l->wanted_len},
                                       .phase = phase_number(phase_of_key(to->key))};
+    if (l->in.named_len)
+        return (struct named_address){.text = {.data = (const uint8_t *)l->in.named, .len = l->in.named_len},
+                                      .phase = phase_number(phase_of_key(to->key))};
     return forward_name_of(to);
 }
 
@@ -556,14 +560,30 @@ static bool is_for_router(const struct link *l)
     return l->kind == LINK_CONTROL || l->is_served;
 }
 
+/* What a tenant's client calls so, in the network. */
+static struct slice name_of_tenant(struct link *l, struct slice text)
+{
+    const char *tenant = l->conn->tenant;
+    if (!tenant || !tenant_owns((const char *)text.data, text.len))
+        return text;
+    size_t size = strlen(tenant) + text.len + 1;
+    if (l->in.named_size < size) {
+        l->in.named = xrealloc(l->in.named, size);
+        l->in.named_size = (uint32_t)size;
+    }
+    l->in.named_len = (uint32_t)tenant_write(tenant, (const char *)text.data, text.len, l->in.named);
+    return (struct slice){.data = (const uint8_t *)l->in.named, .len = l->in.named_len};
+}
+
 /* The address that the message itself names. Result: NULL, and why. */
-static struct address *address_in_message(const uint8_t *m, const struct amqp_message_view *v, enum refusal *why)
+static struct address *address_in_message(struct link *l, const uint8_t *m, const struct amqp_message_view *v,
+                                          enum refusal *why)
 {
     struct slice to = amqp_message_to(m, v);
     *why = REFUSAL_NO_ADDRESS;
     if (!to.data || !to.len)
         return NULL;
-    return forward_find_named(to, why);
+    return forward_find_named(name_of_tenant(l, to), why);
 }
 
 /* What routers have written on the message, when it comes from one or its client is trusted to say such things.
@@ -603,8 +623,9 @@ static struct address *destination_of(struct link *l, const uint8_t *m, const st
 {
     if (l->address)
         return l->address;
-    struct address *found =
-        a->to.data ? forward_find(&(struct named_address){a->to, a->phase}, why) : address_in_message(m, v, why);
+    l->in.named_len = 0;
+    struct address *found = a->to.data ? forward_find(&(struct named_address){name_of_tenant(l, a->to), a->phase}, why)
+                                       : address_in_message(l, m, v, why);
     if (!found && *why == REFUSAL_RELEASED && !l->is_edge)
         found = here->world->uplink;
     if (found)
@@ -829,4 +850,7 @@ void incoming_gone(struct link *l)
     assembly_drop(l);
     free(l->in.copies);
     l->in.copies = NULL;
+    free(l->in.named);
+    l->in.named = NULL;
+    l->in.named_len = l->in.named_size = 0;
 }

@@ -92,6 +92,8 @@ struct incoming {
     uint64_t copy_frames; /* frames given back by single copies, in 2^-40 of a frame: see give_back_frames() */
     struct link_token to;
     struct stamp stamp; /* of the message in progress, when a router of ours has sent it with one */
+    char *named; /* of a tenant's anonymous sender: the address in the network that the message names; tenant.h */
+    uint32_t named_len, named_size;
     struct copies *copies;
     struct assembly *assembly;
     struct address *assembling_for; /* served by the router itself, so it stays */

@@ -137,6 +137,20 @@ def test_connector_brings_a_server_that_listens(start_example, peers):
         assert re.search(r"client-peer +route-container +amqp +out ", rows)
 
 
+def test_tenants_have_names_of_their_own(start_example, peers):
+    router = start_example("tenants.conf")
+    one, two = (peers.connect((router.host, router.ports["tenants"]), virtual_host=vhost) for vhost in ("ten1", "ten2"))
+    orders, news = one.receiver("orders"), [one.receiver("news"), one.receiver("news")]
+    operator = peers.connect((router.host, router.ports["operators"])).sender(None)
+    for address in ("ten1/orders", "ten1/news"):
+        assert operator.outcome(operator.send(address, to=address)).state == ACCEPTED
+    for inbox in (orders, *news):
+        inbox.wait_count(1)
+    other = two.sender("orders")
+    peers.run_for(0.2)
+    assert other.credit == 0
+
+
 def test_interior_routers_form_a_network(start_example, peers):
     a = start_example("interior-a.conf")
     b = start_example("interior-b.conf", host="127.0.0.1", port=a.ports["routers"])

@@ -83,6 +83,8 @@ KINDS = {
     "listener": dict(
         ENDPOINT,
         authenticatePeer=BOOL,
+        multiTenant=BOOL,
+        policyVhost=STR + NONE,
         initialHandshakeTimeoutSeconds=INT,
         failover=LIST,
         socketAddressFamily=STR + NONE,
