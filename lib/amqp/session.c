@@ -172,6 +172,22 @@ void amqp_session_fail(struct amqp_session *s, const char *condition, const char
     amqp_session_end(s, &(struct amqp_error){.condition = condition, .description = description});
 }
 
+static void tell_ended(struct amqp_session *s, const struct amqp_error_fields *f)
+{
+    if (!(s->flags & SESSION_OURS) || !s->conn->handler->session_ended)
+        return;
+    if (!f->condition.len) {
+        s->conn->handler->session_ended(s->conn, s, NULL);
+        return;
+    }
+    char *condition = amqp_text_of(f->condition);
+    char *description = f->has.description ? amqp_text_of(f->description) : NULL;
+    struct amqp_error error = {.condition = condition, .description = description, .info = f->info};
+    s->conn->handler->session_ended(s->conn, s, &error);
+    free(condition);
+    free(description);
+}
+
 void amqp_session_frame_end(struct amqp_session *s, struct amqp_reader body)
 {
     struct amqp_end_fields f;
@@ -184,8 +200,10 @@ void amqp_session_frame_end(struct amqp_session *s, struct amqp_reader body)
     s->flags |= SESSION_ENDED_REMOTE;
     u32map_remove(&p->by_remote_channel, s->remote_channel);
     p->last = NULL;
-    if (!(s->flags & SESSION_ENDED_LOCAL))
+    if (!(s->flags & SESSION_ENDED_LOCAL)) {
+        tell_ended(s, &error);
         emit_end(s, NULL);
+    }
     session_is_over(s);
 }
 

@@ -38,6 +38,7 @@ struct place {
     struct own_link_owner owner;
     struct timer retry;
     bool has_failed; /* since it was attached last */
+    bool is_alone;   /* the container ends sessions: one queue that it does not have must not take others with it */
 };
 
 static struct {
@@ -74,7 +75,7 @@ static void place_attach(struct place *p) ON_CONTROL
     const char *at_container = a->conf.external ? a->conf.external : a->conf.address;
     const struct own_link_conf conf = {
         .conn = p->conn,
-        .session = OWN_SESSION_MESSAGES,
+        .session = p->is_alone ? OWN_SESSION_ALONE : OWN_SESSION_MESSAGES,
         .is_sender = !a->conf.is_in,
         .source = a->conf.is_in ? at_container : NULL,
         .target = a->conf.is_in ? NULL : at_container,
@@ -117,6 +118,7 @@ static void on_ended(struct own_link_owner *o, const struct own_link_end *e)
     struct place *p = container_of(o, struct place, owner);
     own_link_close(&p->link);
     p->state = AUTOLINK_FAILED;
+    p->is_alone = p->is_alone || e->with_session;
     free(p->autolink->last_error);
     p->autolink->last_error = xstrdup(error_of(e));
     if (e->condition || !e->was_attached)

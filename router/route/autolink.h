@@ -1,8 +1,11 @@
 /* autolink.h -- links to containers (queues of brokers, say) that the router attaches because configuration says so.
  *
  *   configured -> (a connection of that name is open) attaching -> active -> (the connection goes) inactive
- *   refused, or detached by the container:  failed -> 3 s later attaching again, then each 6 s, until the connection
- * goes several connections have the name:      a link on each: a queue that is spread over them
+ *   refused, or detached by the container: failed -> after 3 s attaching again, then each 6 s, until that goes
+ *
+ *   the container ends the session, and so all links in it: likewise, each in a session of its own from then on
+ *
+ *   several connections have the name: a link on each: a queue that is spread over them
  *
  * direction in: the router receives, and what comes is for the address at its phase; out: it sends what is for it.
  * Credit, load and settlement are those of any link (incoming.h, outgoing.h): a receiver gets credit while messages can

@@ -211,6 +211,22 @@ static void test_autolink_tries_again_after_three_seconds_then_each_six(void **s
     assert_int_equal(autolink_state(a), AUTOLINK_INACTIVE);
 }
 
+static void test_autolink_whose_session_was_ended_has_one_of_its_own(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    add(&in);
+    watched->opened(watched, &first);
+    assert_int_equal(opened[0].conf.session, OWN_SESSION_MESSAGES);
+    struct own_link_end e = {.with_session = true, .condition = "amqp:not-found"};
+    opened[0].owner->ended(opened[0].owner, &e);
+    fire(0);
+    assert_int_equal(opened[1].conf.session, OWN_SESSION_ALONE);
+    attached(&opened[1]);
+    ended(&opened[1], "amqp:resource-deleted", NULL);
+    fire(1);
+    assert_int_equal(opened[2].conf.session, OWN_SESSION_ALONE);
+}
+
 static void test_autolink_has_a_link_on_each_connection_of_the_name(void **state) NO_THREAD_SAFETY
 {
     (void)state;
@@ -259,6 +275,7 @@ int main(void)
         TEST(test_autolink_attaches_as_soon_as_its_connection_opens),
         TEST(test_autolink_out_by_container_id_with_another_name_there),
         TEST(test_autolink_tries_again_after_three_seconds_then_each_six),
+        TEST(test_autolink_whose_session_was_ended_has_one_of_its_own),
         TEST(test_autolink_has_a_link_on_each_connection_of_the_name),
         TEST(test_autolink_removed_detaches_its_links),
         TEST(test_autolink_without_a_container_or_an_address),

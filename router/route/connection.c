@@ -342,6 +342,11 @@ static void on_session_gone(struct amqp_conn *a, struct amqp_session *s)
     own_link_session_gone(connection_of(a), s);
 }
 
+static void on_session_ended(struct amqp_conn *a, struct amqp_session *s, const struct amqp_error *error)
+{
+    own_link_session_ended(connection_of(a), s, error);
+}
+
 static void on_sendable(struct amqp_link *a)
 {
     outgoing_sendable(link_of(a));
@@ -493,6 +498,7 @@ static const struct amqp_handler handler = {
     .peer_settled = on_peer_settled,
     .lost = on_lost,
     .session_gone = on_session_gone,
+    .session_ended = on_session_ended,
 };
 
 static void on_ended(struct io_conn *io, const char *why)

@@ -56,7 +56,8 @@ enum own_session {
     OWN_SESSION_MESSAGES,
     OWN_SESSION_SERVICES, /* of an edge router: what it asks the interior for */
     OWN_SESSION_LINK_ROUTES,
-    OWN_SESSION_COUNT
+    OWN_SESSION_COUNT,
+    OWN_SESSION_ALONE = OWN_SESSION_COUNT /* one for this link only */
 };
 
 enum connection_to_control { CONNECTION_OPENED = 1, CONNECTION_GONE = 2 };

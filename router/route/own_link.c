@@ -27,7 +27,9 @@ struct own_link {
     char *address;                 /* the peer's answer */
     char *condition, *description; /* why it has ended; the first that is said counts, but the peer's word more */
     /* worker */
-    struct link *made; /* NULL: none yet, or it has gone */
+    struct link *made;          /* NULL: none yet, or it has gone */
+    struct amqp_session *alone; /* that it has for itself; NULL: it shares one */
+    bool with_session;          /* ended so; for control when its letter is posted */
     /* control */
     struct own_link_owner *owner; /* NULL: closed */
     struct link *link;            /* NULL: not attached */
@@ -78,6 +80,22 @@ static void fail(struct own_link *o, const char *condition, const char *descript
     registry_post(&o->to_control);
 }
 
+/* Where the peer allows no more sessions it shares one after all. */
+static enum err begin_alone(struct own_link *o)
+{
+    enum err e = amqp_session_begin(&o->conn->amqp, &o->alone);
+    if (e == ERR_LIMIT)
+        o->session = OWN_SESSION_MESSAGES;
+    return e;
+}
+
+static void end_alone(struct own_link *o)
+{
+    if (o->alone)
+        amqp_session_end(o->alone, NULL);
+    o->alone = NULL;
+}
+
 static enum err begin_session(struct connection *c, enum own_session which)
 {
     struct amqp_session **s = &c->own_sessions[which];
@@ -87,6 +105,8 @@ static enum err begin_session(struct connection *c, enum own_session which)
 /* An edge router begins the session of its services along with the first one, as old ones do. */
 static enum err begin_sessions(struct own_link *o)
 {
+    if (o->session == OWN_SESSION_ALONE && begin_alone(o) != ERR_LIMIT)
+        return o->alone ? OK : ERR_CLOSED;
     enum err e = begin_session(o->conn, o->session);
     if (e == OK && o->conn->settings->role == ROLE_EDGE && o->conn->connector)
         e = begin_session(o->conn, OWN_SESSION_SERVICES);
@@ -111,7 +131,7 @@ static enum err attach(struct own_link *o, struct link *l)
         .target_capability = o->capability,
         .snd_settle_mode = 2,
     };
-    e = amqp_link_attach(o->conn->own_sessions[o->session], &l->amqp, &a);
+    e = amqp_link_attach(o->alone ? o->alone : o->conn->own_sessions[o->session], &l->amqp, &a);
     if (e == OK)
         l->name = xstrdup(name);
     return e;
@@ -146,6 +166,7 @@ static enum err make_link(struct own_link *o)
     e = attach(o, l);
     if (e != OK) {
         connection_drop_link(l);
+        end_alone(o);
         return e;
     }
     own_link_ref(o);
@@ -234,6 +255,19 @@ void own_link_detached(struct link *l, const struct amqp_error *error)
 void own_link_gone(struct link *l)
 {
     l->own->made = NULL;
+    end_alone(l->own);
+}
+
+/* Such as RabbitMQ does when there is no queue of the name: it takes all links of the session with it. */
+void own_link_session_ended(struct connection *c, const struct amqp_session *s, const struct amqp_error *error)
+{
+    uint32_t at = 0;
+    for (struct link *l; (l = link_slots_next(here->slots, &at));) {
+        if (l->conn != c || !l->own || l->gone || l->amqp.session != s)
+            continue;
+        l->own->with_session = true;
+        own_link_detached(l, error);
+    }
 }
 
 void own_link_session_gone(struct connection *c, const struct amqp_session *s)
@@ -259,7 +293,10 @@ static void tell_ended(struct own_link *o, bool was_attached) ON_CONTROL
     struct own_link_owner *owner = o->owner;
     if (!owner)
         return;
-    struct own_link_end e = {.was_attached = was_attached, .condition = o->condition, .description = o->description};
+    struct own_link_end e = {.was_attached = was_attached,
+                             .with_session = o->with_session,
+                             .condition = o->condition,
+                             .description = o->description};
     owner->ended(owner, &e);
 }
 

@@ -41,6 +41,7 @@ struct own_link_answer {
 /* Why it has ended. Texts are good for the call. */
 struct own_link_end {
     bool was_attached;
+    bool with_session;       /* the peer has ended the session, with all links in it */
     const char *condition;   /* "amqp:not-found"; NULL: ended without an error */
     const char *description; /* or NULL */
 };
@@ -108,5 +109,6 @@ void own_link_refuse(struct link *l, const struct amqp_error *error);
 void own_link_detached(struct link *l, const struct amqp_error *error);
 void own_link_gone(struct link *l);
 void own_link_session_gone(struct connection *c, const struct amqp_session *s);
+void own_link_session_ended(struct connection *c, const struct amqp_session *s, const struct amqp_error *error);
 
 #endif

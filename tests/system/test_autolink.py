@@ -197,6 +197,19 @@ def test_autolink_that_the_broker_detaches_comes_back_with_credit(start_router, 
     wait_states(router, {("wp.q", "in"): ACTIVE, ("wp.q", "out"): ACTIVE})
 
 
+def test_broker_that_ends_sessions_takes_the_other_autolinks_along_but_once(start_router, peers, broker):
+    broker.missing.add("missing")
+    config = queue_config(broker).add("autoLink", address="missing", direction="out", connection="broker")
+    router = start_router(config)
+    wait_states(router, {("missing", "out"): ("failed", "there is no missing")})
+    broker.wait_attached("wp.q", 2)
+    wait_until(lambda: sum(attach.address == "missing" for attach in broker.attaches) >= 3, 15, "a third attempt")
+    wait_states(router, {("wp.q", "in"): ACTIVE, ("wp.q", "out"): ACTIVE})
+    assert sum(attach.address == "wp.q" for attach in broker.attaches) <= 4
+    producer = peers.connect(router).sender("wp.q")
+    assert producer.outcome(producer.send("x")).state == ACCEPTED
+
+
 def test_autolinks_wait_for_the_broker_and_survive_its_restart(start_router, peers, broker):
     router = start_router(queue_config(broker))
     broker.wait_attached("wp.q", 2)

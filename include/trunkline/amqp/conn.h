@@ -135,6 +135,8 @@ struct amqp_handler {
     /* A session of ours (amqp_session_begin()) is no more, after `gone` of its last link: forget the pointer. May be
      * NULL. */
     void (*session_gone)(struct amqp_conn *c, struct amqp_session *s);
+    /* The peer ends a session of ours; error: or NULL. Its links are told `gone` next. May be NULL. */
+    void (*session_ended)(struct amqp_conn *c, struct amqp_session *s, const struct amqp_error *error);
 };
 
 /* One transfer frame as it came (AMQP 1.0 part 2.7.5, Transfer). */

@@ -70,6 +70,10 @@ class _Handler(MessagingHandler):
             link.open()
             broker.refused.append(link)
             return
+        if name in broker.missing:  # as RabbitMQ says so
+            link.session.condition = Condition("amqp:not-found", "there is no %s" % name)
+            link.session.close()
+            return
         link.source.copy(link.remote_source)
         link.target.copy(link.remote_target)
         link.open()
@@ -154,6 +158,7 @@ class Broker:
         self.queues = {}  # name: deque of (number, message)
         self.attaches, self.links, self.refused, self.connections, self.sent = [], [], [], [], []
         self.refusals, self.outcomes = Counter(), Counter()
+        self.missing = set()  # queues whose attach ends the session
         self.numbers = 0
         self.error = self.thread = None
 
