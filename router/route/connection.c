@@ -1,5 +1,6 @@
 #include <router/route/connection.h>
 
+#include <router/route/edge_wire.h>
 #include <router/route/here.h>
 #include <router/route/incoming.h>
 #include <router/route/message_log.h>
@@ -166,8 +167,6 @@ static struct amqp_link *on_new_link(struct amqp_conn *a)
     return &connection_new_link(connection_of(a))->amqp;
 }
 
-static const char downlink_capability[] = "qd.router-edge-downlink";
-
 /* What control need not be asked. */
 static enum attach_refusal refusal_of(const struct link *l, const struct amqp_terminus_view *t)
 {
@@ -175,7 +174,7 @@ static enum attach_refusal refusal_of(const struct link *l, const struct amqp_te
         return ATTACH_OK;
     if (t->kind == AMQP_TERMINUS_COORDINATOR)
         return ATTACH_NO_COORDINATOR;
-    static const char *const between_routers[] = {"qd.router", "qd.router-data", downlink_capability};
+    static const char *const between_routers[] = {"qd.router", "qd.router-data", edge_wire_downlink};
     for (size_t i = 0; i < sizeof between_routers / sizeof between_routers[0]; i++)
         if (amqp_terminus_has_capability(t, between_routers[i]))
             return ATTACH_FORBIDDEN;
@@ -223,7 +222,7 @@ static void on_attached(struct amqp_link *a)
     }
     l->is_dynamic = local.dynamic;
     l->is_coordinator = local.kind == AMQP_TERMINUS_COORDINATOR;
-    l->is_downlink = l->is_edge && !l->is_incoming && amqp_terminus_has_capability(&local, downlink_capability);
+    l->is_downlink = l->is_edge && !l->is_incoming && amqp_terminus_has_capability(&local, edge_wire_downlink);
     l->refusal_by_worker = refusal_of(l, &local);
     l->phase = phase_asked(&local, l->is_incoming, l->is_edge);
     if (local.address && local.address[0] && !local.dynamic)

@@ -3,6 +3,8 @@
 #include <trunkline/amqp/codec.h>
 #include <trunkline/amqp/message.h>
 
+const char edge_wire_downlink[] = "qd.router-edge-downlink";
+
 enum { LOOKUP_VERSION = 1, LOOKUP_OPCODE = 1 };
 
 /* Lists and maps are written in their long form, as routers before this one write them here. */

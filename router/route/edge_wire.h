@@ -27,6 +27,9 @@
 #include <trunkline/base/buffer.h>
 #include <trunkline/base/err.h>
 
+/* Capability of the link by which an edge router itself is reached, on both termini. */
+extern const char edge_wire_downlink[];
+
 /* Result: the octets needed; nothing counts when they are more than size. */
 size_t edge_wire_write_tracking(uint8_t *out, size_t size, const char *key, bool has_destinations);
 

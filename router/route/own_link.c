@@ -1,6 +1,7 @@
 #include <router/route/own_link.h>
 
 #include <router/route/address_name.h>
+#include <router/route/edge_wire.h>
 #include <router/route/here.h>
 #include <router/route/outgoing.h>
 #include <router/route/registry.h>
@@ -155,6 +156,7 @@ static enum err make_link(struct own_link *o)
     l->is_ours = true;
     l->is_incoming = !o->is_sender;
     l->is_served = o->is_served;
+    l->is_downlink = o->capability && strcmp(o->capability, edge_wire_downlink) == 0;
     if (o->capacity)
         l->capacity = o->capacity;
     if (o->key)

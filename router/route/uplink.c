@@ -90,7 +90,7 @@ static const struct {
     void (*received)(struct own_link_owner *o, const uint8_t *message, size_t n);
 } links[UPLINK_LINKS] = {
     [UPLINK_MESSAGES] = {.what = "messages", .conf = {.is_sender = true, .key = uplink_key}},
-    [UPLINK_DOWNLINK] = {.what = "its own messages", .conf = {.capability = "qd.router-edge-downlink"}},
+    [UPLINK_DOWNLINK] = {.what = "its own messages", .conf = {.capability = edge_wire_downlink}},
     [UPLINK_TRACKING] = {.what = "address tracking",
                          .conf = {.session = OWN_SESSION_SERVICES, .source = "_$qd.edge_addr_tracking", .capacity = 32},
                          .received = on_tracking},

@@ -1,13 +1,16 @@
 """What an interior router does for edge routers (wire-protocol.md 2.4 to 2.6), as recorded edges of version 1.19 and
 clients that play an edge see it."""
+import os
 import threading
 import time
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 from proton import symbol
 from proton.reactor import LinkOption
 
+from support.deadline import seconds
 from support.mesh import Manager
 from support.peers import ACCEPTED, RELEASED, Peers
 from support.recording import Playing, Recording
@@ -303,3 +306,54 @@ def test_slow_consumer_slows_what_an_edge_sends_settled_and_loses_nothing(interi
         peers.container.process()
     slow.wait_count(sent)
     assert [message.body for message in slow.messages] == list(range(sent))
+
+
+def resident(router):
+    """Octets of memory that a router uses now."""
+    pages = int(Path("/proc/%d/statm" % router.pid).read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def test_hundreds_of_edges_are_served_in_little_time_and_memory(interior, peers):
+    """Each is reached by its name and gets its copy of multicast; when they have gone nothing is left of them."""
+    count, place, client = 200, Place("127.0.0.1", interior.ports["edge"]), peers.connect(interior)
+    manager, anonymous = Manager(interior), client.sender(None)
+    before, addresses, began = resident(interior), len(manager.query("router.address", "key")), time.monotonic()
+    edges = []
+    for number in range(count):
+        name = peers.container.container_id = "X%d" % number
+        edge = peers.connect(place)
+        edge.boxes = {"downlink": edge.receiver(name, options=[Downlink()], wait=False),
+                      "tracking": edge.receiver("_$qd.edge_addr_tracking", credit=32, wait=False),
+                      "copies": edge.receiver("multicast/all", wait=False),
+                      "own": edge.receiver("closest/of-%d" % number, wait=False),
+                      "uplink": edge.sender(None, wait=False),
+                      "outlink": edge.sender("closest/far", wait=False),
+                      "heartbeat": edge.sender("_$qd.edge_heartbeat", presettled=True, wait=False)}
+        edges.append(edge)
+    for edge in edges:
+        for box in edge.boxes.values():
+            box.wait_attached()
+    interior.wait_receivers("multicast/all", count)
+    sent = [anonymous.send(number, to="_edge/X%d/a" % number) for number in range(count)]
+    sent += [anonymous.send(number, to="closest/of-%d" % number) for number in range(count)]
+    sent += [anonymous.send("to all", to="multicast/all")]
+    inbox = client.receiver("closest/far", credit=300)
+    assert {anonymous.outcome(delivery).state for delivery in sent} == {ACCEPTED}
+    for number, edge in enumerate(edges):
+        assert [message.body for message in edge.boxes["downlink"].messages] == [number]
+        assert [message.body for message in edge.boxes["own"].messages] == [number]
+        assert [message.body for message in edge.boxes["copies"].messages] == ["to all"]
+        assert list(edge.boxes["tracking"].next().body) == ["M0closest/far", True]
+        edge.boxes["outlink"].send(number)
+        edge.boxes["heartbeat"].send(0)
+    inbox.wait_count(count)
+    assert sorted(message.body for message in inbox.messages) == list(range(count))
+    assert time.monotonic() - began < seconds(30)
+    assert resident(interior) - before < 100e6, "%d for %d edges" % (resident(interior) - before, count)
+    inbox.close()
+    for edge in edges:
+        edge.connection.close()
+    peers.wait(lambda: len(manager.query("router.address", "key")) <= addresses, 20, "their addresses to go")
+    assert anonymous.outcome(anonymous.send("gone", to="_edge/X7/a")).state == RELEASED
+    manager.close()

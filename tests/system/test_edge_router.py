@@ -1,5 +1,6 @@
 """Our router as an edge router: its uplink, proxies for addresses, and what clients of an edge can reach."""
 import os
+import re
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from support.deadline import seconds, wait_until
 from support.mesh import Manager
 from support.recording import Hosting, Swapped
 from support.router import Config
+from support.tool import output
 from support.traffic import Traffic
 from support.wire import Wire, encode
 
@@ -488,3 +490,36 @@ def test_edge_without_an_uplink_serves_its_own_clients(two_ways, peers):
     sender = peers.connect(two_ways["C"]).sender("closest/late")
     assert sender.outcome(sender.send("again")).state == ACCEPTED
     assert late.next().body == "again"
+
+
+# -- management
+
+
+def test_any_router_is_managed_from_any_other_edges_included(tree):
+    routers = {**tree.routers, **tree.edges}
+    for at, router in routers.items():
+        for about in routers:
+            node = ("_edge/%s/$management" if about in tree.edges else "_topo/0/%s/$management") % about
+            manager = Manager(router, node)
+            assert [(row["id"], row["mode"]) for row in manager.query("router", "id", "mode")] == [
+                (about, "edge" if about in tree.edges else "interior")], "%s asked at %s" % (about, at)
+            manager.close()
+    manager = Manager(tree.edges["E"])
+    assert manager.management_nodes() == []
+    assert manager.query("router.node", "id") == []
+    manager.close()
+
+
+def test_tools_show_edges_and_their_uplinks(tree):
+    at_a, at_e = tree["A"].address, tree.edges["E"].address
+    assert "No Router List" in output("qdstat", "-b", at_e, "-n")
+    general = output("qdstat", "-b", at_a, "-d", "E", "-g")
+    assert re.search(r"Mode\s+edge\b", general) and re.search(r"Router Id\s+E\b", general), general
+    edges = output("qdstat", "-b", at_a, "-e")
+    assert [line.split()[2] for line in edges.splitlines() if re.search(r"\bedge\b.*\bin\b", line)] == ["E", "F"], edges
+    uplinks = output("qdstat", "-b", at_e, "-e")
+    assert re.search(r"\bA\b.*\bedge\b.*\bout\b.*\byes\b", uplinks), uplinks
+    addresses = output("qdstat", "-b", tree["B"].address, "-a")
+    assert re.search(r"edge\s+E\s", addresses) and re.search(r"edge\s+G\s", addresses), addresses
+    links = output("qdstat", "-b", at_e, "-l")
+    assert "edge-downlink" in links and re.search(r"_edge\b", links), links
