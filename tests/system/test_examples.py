@@ -169,6 +169,31 @@ def test_interior_routers_form_a_network(start_example, peers):
     assert queue.next().body == "across"
 
 
+def test_edge_router_is_part_of_the_network(start_example, peers):
+    a = start_example("interior-a.conf")
+    edge = start_example("edge.conf", host="127.0.0.1", port=a.ports["edges"])
+    edge.wait_log("is this edge router's uplink")
+    at_edge, inside = peers.connect((edge.host, edge.ports["clients"])), peers.connect((a.host, a.ports["clients"]))
+    for sends, receives in ((at_edge, inside), (inside, at_edge)):
+        queue, news = receives.receiver("queue/a"), [client.receiver("news/a") for client in (at_edge, inside)]
+        outbox = sends.sender("queue/a")
+        assert outbox.outcome(outbox.send("across")).state == ACCEPTED
+        assert queue.next().body == "across"
+        outbox = sends.sender(None)
+        wait_until(lambda: consumers_of("%s:%d" % (a.host, a.ports["clients"]), "news/a") == 2, 10, "two receivers of news/a")
+        assert outbox.outcome(outbox.send("to all", to="news/a")).state == ACCEPTED
+        assert [inbox.next().body for inbox in news] == ["to all", "to all"]
+        for box in [queue, *news]:
+            box.close()
+        wait_until(lambda: consumers_of("%s:%d" % (a.host, a.ports["clients"]), "news/a") == 0, 10, "no receivers of news/a")
+
+
+def consumers_of(router, address):
+    """How many receivers of an address a router has, edge routers with some included."""
+    rows = json.loads(output("qdmanage", "-b", router, "query", "--type=router.address"))
+    return sum(row["subscriberCount"] for row in rows if row["name"] == "M0" + address)
+
+
 def remote_of(router, address):
     """How many other routers have receivers of an address."""
     rows = json.loads(output("qdmanage", "-b", router, "query", "--type=router.address"))
