@@ -8,6 +8,7 @@
 #include <router/route/own_link.h>
 #include <router/route/phase.h>
 #include <router/route/registry.h>
+#include <router/route/relay.h>
 #include <router/route/stream.h>
 #include <router/route/tenant.h>
 #include <router/route/trunk.h>
@@ -119,14 +120,22 @@ static struct link *link_of(struct amqp_link *a)
     return container_of(a, struct link, amqp);
 }
 
-static void link_tell_control(struct link *l, uint32_t bit)
+void link_tell_control(struct link *l, uint32_t bit)
 {
     atomic_fetch_or(&l->control_bits, bit);
     registry_post(&l->to_control);
 }
 
+void link_bury(struct link *l)
+{
+    link_slots_remove(here->slots, l);
+    link_tell_control(l, LINK_RELEASED);
+}
+
 void link_abandon(struct link *l)
 {
+    if (!l->is_incoming)
+        relay_end_all(l);
     link_tell_control(l, LINK_RELEASED);
 }
 
@@ -289,8 +298,10 @@ static void link_on_letter(struct letter *letter)
     if (bits & LINK_SILENT)
         trunk_silent(l->conn);
     if (bits & LINK_BURIED) {
-        link_slots_remove(here->slots, l);
-        link_tell_control(l, LINK_RELEASED);
+        if (l->is_incoming || !relay_is_busy(l))
+            link_bury(l);
+        else
+            l->out.buried = true;
     }
 }
 

@@ -124,6 +124,10 @@ void connection_drop_link(struct link *l);
 void connection_register_link(struct link *l);
 void connection_ref(struct connection *c);
 void connection_unref(struct connection *c);
+/* Tell control of l (enum link_to_control). Thread: the link's worker. */
+void link_tell_control(struct link *l, uint32_t bit);
+/* Nobody can name l any more: give up its slot, and say so. Thread: the link's worker. */
+void link_bury(struct link *l);
 /* The worker ends and lets go of l, which has gone. Thread: the link's worker. */
 void link_abandon(struct link *l);
 /* Ask its worker for something (enum connection_to_worker). Thread: any. */

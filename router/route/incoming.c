@@ -168,6 +168,15 @@ static void run_dry(struct link *l)
     amqp_link_drain(&l->amqp);
 }
 
+/* The same, before control's routes say so. Should another destination have come at the same time, control tells. */
+static void run_dry_early(struct link *l)
+{
+    bool was_dry = l->in.dry;
+    run_dry(l);
+    if (l->in.dry && !was_dry)
+        link_tell_control(l, LINK_DRY);
+}
+
 /* ---- outcomes ---- */
 
 static void count_outcomes(struct link *l, enum amqp_state_code code, uint64_t n)
@@ -314,6 +323,8 @@ void incoming_answer(struct link *l, const struct answer *a)
         return;
     }
     note_early_answer(l, a->first, a->last);
+    if ((a->flags & ORIGIN_NOWHERE) && l->address)
+        run_dry_early(l);
     if (a->flags & ORIGIN_SETTLED)
         finish_settled(l, a->first, a->last, a->flags & ORIGIN_UNBOUND);
     else

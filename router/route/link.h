@@ -25,6 +25,7 @@ struct copies;
 struct assembly;
 struct message_head;
 struct own_link;
+struct relay;
 
 enum { LINK_RATE_SECONDS = 5 };
 
@@ -103,17 +104,19 @@ struct outgoing {
     struct list queue;     /* struct message, in order; the first may be partly sent */
     struct list gathering; /* of a link that routers share: struct message, whose last frame is to come */
     struct list stream;    /* of a streaming link of ours: in the list of those busy or idle, stream.h */
+    struct relay *relays;  /* of a link that has gone: messages that it still passes on, relay.h */
     uint32_t queued, unsettled;
     uint32_t unbound;      /* of those queued: messages that hold credit elsewhere, or have held it, patience.h */
     struct timer patience; /* armed while there are any */
     mono_ms moved;         /* when a message last left the queue, or came to wait in an empty one */
     bool has_stopped;      /* it has not moved for too long */
     bool pumping;
+    bool buried;  /* when the last relay ends, that is */
     bool is_idle; /* a streaming link that carries nothing */
 };
 
 /* What control tells a link's worker, and the other way, as bits beside a letter. */
-enum link_to_control { LINK_ATTACH = 1, LINK_GONE = 2, LINK_RELEASED = 4 };
+enum link_to_control { LINK_ATTACH = 1, LINK_GONE = 2, LINK_RELEASED = 4, LINK_DRY = 8 };
 enum link_to_worker { LINK_ANSWER = 1, LINK_REACHABLE = 2, LINK_BURIED = 4, LINK_SILENT = 8 };
 
 /* Why an attach is refused; the table of conditions is in connection.c. */

@@ -5,6 +5,7 @@
 #include <router/route/here.h>
 #include <router/route/message_log.h>
 #include <router/route/patience.h>
+#include <router/route/relay.h>
 #include <router/route/stream.h>
 #include <router/route/topology.h>
 #include <stdlib.h>
@@ -546,8 +547,8 @@ static const struct frame *dress(struct link *l, const struct frame *f, struct f
     return copy;
 }
 
-/* Where a whole message goes that l can no longer have; f: its first frame, which is told if it is for another address
- * then. */
+/* Where a message goes of which l has sent nothing and that it can no longer have; f: its first frame, which is told if
+ * it is for another address then. */
 static bool choose_other(const struct link *l, struct frame *f, struct link_token *to)
 {
     if (l->kind != LINK_DATA)
@@ -560,6 +561,14 @@ static bool choose_other(const struct link *l, struct frame *f, struct link_toke
     return true;
 }
 
+/* Whether l, which has gone and for which no other link was found, was the last destination of its address. Control's
+ * new routes, which say so to the sender's worker, are still under way. */
+static bool was_the_last(const struct link *l, const struct origin *o)
+{
+    return l->gone && l->kind == LINK_ENDPOINT && l->address && !(o->flags & ORIGIN_COPY) &&
+           address_routes(l->address)->remote_count == 0;
+}
+
 /* l has gone, but the sender's worker did not know yet. */
 static void deliver_elsewhere(struct link *l, const struct frame *f)
 {
@@ -567,12 +576,19 @@ static void deliver_elsewhere(struct link *l, const struct frame *f)
     struct frame other = *f;
     if (f->first)
         load_done(l);
-    if (f->first && !f->more && choose_other(l, &other, &to))
+    if (f->first && choose_other(l, &other, &to)) {
+        if (f->more)
+            relay_begin(l, &f->origin, to);
         here_deliver(to, &other);
-    else if (f->first)
-        not_deliverable(l, &f->origin, f->settled, f->held);
-    else
+    } else if (f->first) {
+        if (was_the_last(l, &other.origin))
+            other.origin.flags |= ORIGIN_NOWHERE;
+        not_deliverable(l, &other.origin, f->settled, f->held);
+    } else if (!relay_pass(l, f)) {
         here_answer(&f->origin, f->held, false, &state_none);
+    } else if (l->out.buried && !relay_is_busy(l)) {
+        link_bury(l);
+    }
 }
 
 void outgoing_deliver(struct link *l, const struct frame *f)
@@ -584,6 +600,8 @@ void outgoing_deliver(struct link *l, const struct frame *f)
     if (f->settles) {
         if (!l->gone)
             settle_for_sender(l, &f->origin);
+        else
+            relay_pass(l, f);
         return;
     }
     if (!f->first) {
@@ -737,11 +755,13 @@ void outgoing_lost(struct link *l, struct amqp_delivery *d)
     here_answer(&o, 0, true, &state_failed);
 }
 
-/* A whole message that waited here goes to another destination, piece by piece. f: of its first piece. */
-static void hand_on(const struct message *m, struct frame *f, struct link_token to)
+/* A message that waited here goes to another destination, piece by piece. f: of its first piece. */
+static void hand_on(struct link *l, const struct message *m, struct frame *f, struct link_token to)
 {
+    if (!m->complete)
+        relay_begin(l, &m->origin, to);
     for (struct chunk *c = m->first; c; c = c->next) {
-        f->more = c->next != NULL;
+        f->more = c->next != NULL || !m->complete;
         f->held = c->held;
         f->payload = c->rest;
         here_deliver(to, f);
@@ -763,10 +783,11 @@ static void turn_away(struct link *l, struct message *m)
     load_done(l);
     struct link_token to;
     struct frame f = frame_of(m);
-    if (m->complete)
+    bool can_go = m->complete || l->gone; /* a link that stays does not pass on the rest */
+    if (can_go)
         f.payload = m->first->rest;
-    if (m->complete && choose_other(l, &f, &to))
-        hand_on(m, &f, to);
+    if (can_go && choose_other(l, &f, &to))
+        hand_on(l, m, &f, to);
     else
         not_deliverable(l, &m->origin, m->settled, frames);
 }

@@ -1,4 +1,5 @@
 #include <router/route/fake_engine.h>
+#include <router/route/relay.h>
 
 static struct frame frame(const char *text, uint32_t id, bool settled)
 {
@@ -197,6 +198,99 @@ static void test_outgoing_link_gone_without_another_releases(void **state)
     rx->gone = true;
     outgoing_gone(rx);
     assert_said("tx: #0 released; tx: credit +1; ");
+    assert_int_equal(told_control, 0);
+}
+
+/* As a message does that finds no routes: the sender's worker does not have the new ones yet. */
+static void test_outgoing_message_that_comes_to_the_last_link_gone_drains_its_sender(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    rx->gone = true;
+    outgoing_gone(rx);
+    said[0] = 0;
+    comes(tx, "x", false, true, false, false);
+    assert_said("tx: drain; tx: #0 released; ");
+    assert_int_equal(told_control, LINK_DRY);
+    comes(tx, "x", true, true, false, false);
+    assert_said("");
+    assert_int_equal(tx->in.in_hand, 0);
+}
+
+/* Other routers have receivers: the sender tries again, and gets there. */
+static void test_outgoing_link_gone_with_receivers_elsewhere_releases_without_drain(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    struct routes *r = routes_new(0, 1);
+    routes_remotes(r)[0] = 7;
+    address_publish(a, r);
+    rx->gone = true;
+    outgoing_gone(rx);
+    said[0] = 0;
+    struct frame f = frame("x", 0, false);
+    f.origin.link = tx->token;
+    tx->in.in_hand = 1;
+    outgoing_deliver(rx, &f);
+    assert_said("tx: #0 released; ");
+}
+
+static void test_outgoing_link_gone_passes_on_the_rest_of_what_it_has_not_begun(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx[2] = {new_link("r0", false, a), new_link("r1", false, a)};
+    struct link *tx = new_link("tx", true, a), *other = new_link("other", true, a);
+    route_to(a, rx, 1);
+    incoming_start(tx);
+    incoming_start(other);
+    comes(tx, "begins ", true, true, true, false);
+    comes(other, "given up", true, true, true, false);
+    route_to(a, rx, 2);
+    rx[1]->amqp.credit = 5;
+    said[0] = 0;
+    rx[0]->gone = true;
+    outgoing_gone(rx[0]);
+    assert_null(strstr(said, "released"));
+    assert_int_equal(atomic_load(&rx[0]->stats.dropped_presettled), 0);
+    assert_true(relay_is_busy(rx[0]));
+    rx[0]->out.buried = true;
+    comes(tx, "goes on ", true, false, true, false);
+    comes(tx, "ends", true, false, false, false);
+    assert_non_null(strstr(said, " settled more; r1: +goes on  settled more; r1: +ends settled; "));
+    assert_null(buried);
+    comes(other, "", true, false, false, true);
+    assert_false(relay_is_busy(rx[0]));
+    assert_ptr_equal(buried, rx[0]);
+    assert_int_equal(link_load_outstanding(&rx[0]->load), 0);
+    assert_int_equal(link_load_outstanding(&rx[1]->load), 0);
+}
+
+static void test_outgoing_message_of_several_frames_that_comes_to_a_gone_link_goes_elsewhere(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx[2] = {new_link("r0", false, a), new_link("r1", false, a)};
+    route_to(a, rx, 2);
+    rx[0]->gone = true;
+    outgoing_gone(rx[0]);
+    rx[1]->amqp.credit = 5;
+    said[0] = 0;
+    struct frame f = frame("begins ", 0, true);
+    f.more = true;
+    outgoing_deliver(rx[0], &f);
+    f = frame("ends", 0, true);
+    f.first = false;
+    outgoing_deliver(rx[0], &f);
+    assert_non_null(strstr(said, "r1: begins"));
+    assert_non_null(strstr(said, "ends settled"));
+    assert_false(relay_is_busy(rx[0]));
 }
 
 static void test_outgoing_link_gone_with_unsettled_says_modified(void **state)
@@ -468,6 +562,10 @@ int main(void)
         TEST(test_outgoing_all_links_gone_at_once_release_what_waits),
         TEST(test_outgoing_outcome_before_the_last_frame_then_abort_counts_once),
         TEST(test_outgoing_link_gone_without_another_releases),
+        TEST(test_outgoing_message_that_comes_to_the_last_link_gone_drains_its_sender),
+        TEST(test_outgoing_link_gone_with_receivers_elsewhere_releases_without_drain),
+        TEST(test_outgoing_link_gone_passes_on_the_rest_of_what_it_has_not_begun),
+        TEST(test_outgoing_message_of_several_frames_that_comes_to_a_gone_link_goes_elsewhere),
         TEST(test_outgoing_link_gone_with_unsettled_says_modified),
         TEST(test_outgoing_silent_gives_up_all_but_what_was_settled),
         TEST(test_outgoing_silent_aborts_what_is_under_way),

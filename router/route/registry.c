@@ -28,6 +28,7 @@ static struct {
     uint64_t last_identity;
     struct list changed;  /* addresses whose routes are to be built at the end of the turn */
     struct list answered; /* links whose answer goes out then */
+    struct list dry;      /* senders that have run dry early, and are to hear when they need not have */
     struct list deleted;  /* connections that are dropped then */
     struct list leaving;  /* links that have gone and that nobody can find any more when the routes are published */
     struct loop_hook hook;
@@ -46,6 +47,7 @@ void registry_init(struct loop *loop, struct route_world *world)
     list_init(&registry.changed);
     list_init(&registry.answered);
     list_init(&registry.deleted);
+    list_init(&registry.dry);
     list_init(&registry.leaving);
     registry.hook.fn = registry_turn_ends;
     loop_hook_add(loop, &registry.hook, LOOP_GATHER);
@@ -232,6 +234,12 @@ static bool registry_turn_ends(struct loop_hook *h)
     any = network_turn_ends() || any;
     while ((n = list_take_first(&registry.changed))) {
         address_build_routes(list_entry(n, struct address, changed));
+        any = true;
+    }
+    while ((n = list_take_first(&registry.dry))) {
+        struct link *l = list_entry(n, struct link, answer_node);
+        if (address_leads_somewhere(l->address))
+            tell_link(l, LINK_REACHABLE);
         any = true;
     }
     while ((n = list_take_first(&registry.answered))) {
@@ -660,6 +668,8 @@ void registry_on_link(struct letter *letter)
     uint32_t bits = atomic_exchange(&l->control_bits, 0);
     if (bits & LINK_ATTACH)
         link_attach(l);
+    if ((bits & LINK_DRY) && l->registered && l->address)
+        list_append(&registry.dry, &l->answer_node);
     if (bits & LINK_GONE)
         link_leave(l);
     if (bits & LINK_RELEASED)

@@ -113,6 +113,16 @@ void connection_register_link(struct link *l)
     (void)l;
 }
 
+void link_tell_control(struct link *l, uint32_t bit)
+{
+    (void)l, (void)bit;
+}
+
+void link_bury(struct link *l)
+{
+    (void)l;
+}
+
 void connection_tell(struct connection *c, uint32_t bits)
 {
     (void)c;
@@ -252,6 +262,34 @@ static void test_registry_first_receiver_makes_senders_reachable_once(void **sta
     end_turn();
     assert_int_equal(taken_bits(tx), LINK_REACHABLE);
     leave(r2);
+    leave(tx);
+    end_turn();
+    assert_null(find("M0q"));
+}
+
+static void is_dry(struct link *tx)
+{
+    atomic_fetch_or(&tx->control_bits, LINK_DRY);
+    registry_post(&tx->to_control);
+}
+
+/* A sender that has run dry before the routes were new, while another receiver came: nothing else would tell it. */
+static void test_registry_sender_dry_too_early_is_made_reachable_again(void **state)
+{
+    (void)state;
+    struct link *tx = attach("q", true, false), *r0 = attach("q", false, false);
+    end_turn();
+    taken_bits(tx);
+    struct link *r1 = attach("q", false, false);
+    leave(r0);
+    is_dry(tx);
+    end_turn();
+    assert_int_equal(taken_bits(tx), LINK_REACHABLE);
+    leave(r1);
+    is_dry(tx);
+    end_turn();
+    assert_int_equal(taken_bits(tx), 0);
+    is_dry(tx);
     leave(tx);
     end_turn();
     assert_null(find("M0q"));
@@ -705,6 +743,7 @@ int main(void)
         cmocka_unit_test(test_registry_own_link_of_an_unavailable_address_ends),
         cmocka_unit_test(test_registry_receiver_is_answered_after_its_routes_are_published),
         cmocka_unit_test(test_registry_first_receiver_makes_senders_reachable_once),
+        cmocka_unit_test(test_registry_sender_dry_too_early_is_made_reachable_again),
         cmocka_unit_test(test_registry_many_receivers_in_one_turn_are_one_change),
         cmocka_unit_test(test_registry_dynamic_source_gets_an_address_of_this_router),
         cmocka_unit_test(test_registry_dynamic_target_is_mobile),

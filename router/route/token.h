@@ -39,6 +39,7 @@ enum origin_flags {
     ORIGIN_SETTLED = 2, /* the sender has settled it: it wants credit back, not an outcome */
     ORIGIN_UNBOUND = 4, /* settled, and its sender's credit does not wait for it: it holds credit of the shared link
                          * that it came on, patience.h */
+    ORIGIN_NOWHERE = 8, /* in an answer: the last destination has gone that could have had it */
     ORIGIN_COPIES_SHIFT = 8, /* above it: how many copies there are */
 };
 

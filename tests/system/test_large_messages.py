@@ -10,7 +10,7 @@ from proton import Message
 from support.deadline import kilobytes, seconds
 from support.peers import ACCEPTED, Peers
 from support.router import Config
-from support.wire import DISPOSITION, FLOW, TRANSFER, UNLIMITED, Wire, described, frame, parse, performative
+from support.wire import ACCEPTED as ACCEPTED_CODE, DETACH, DISPOSITION, FLOW, TRANSFER, UNLIMITED, Wire, described, frame, parse, performative
 
 
 @pytest.fixture
@@ -59,6 +59,43 @@ def test_frame_sizes_of_both_sides_may_differ(start_router, frame_in, frame_out)
             if not got.fields.get("more"):
                 break
         assert received == whole
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("settled", [True, False], ids=["settled", "unsettled"])
+@pytest.mark.parametrize("leaves", ["detach", "vanish"])
+def test_message_half_here_goes_to_another_consumer_when_the_first_leaves_before_it_was_sent_any(start_router, workers, settled, leaves):
+    router = start_router(Config().change("router", workerThreads=workers))
+    with Wire(router) as first, Wire(router) as other, Wire(router) as sender:
+        for wire in (first, other, sender):
+            wire.open_session()
+        first.attach("first", 0, False, "closest/half")
+        sender.attach("out", 0, True, "closest/half")
+        sender.wait_credit()
+        body = os.urandom(60000)
+        whole = b"\0\x53\x75\xb0" + struct.pack(">I", len(body)) + body
+        sender.transfer(0, 0, whole[:10000], more=True, settled=settled)
+        sender.send(FLOW, next_incoming_id=0, incoming_window=UNLIMITED, next_outgoing_id=1, outgoing_window=UNLIMITED, echo=True)
+        sender.expect(FLOW)  # it has been taken, and waits for the first consumer's credit
+        other.attach("other", 0, False, "closest/half")
+        other.credit(0, 10)
+        if leaves == "detach":
+            first.send(DETACH, handle=0, closed=True)
+            first.expect(DETACH)
+        else:
+            first.drop(reset=True)
+        received = other.expect(TRANSFER).payload
+        for at in range(10000, len(whole), 10000):
+            sender.send(TRANSFER, payload=whole[at:at + 10000], handle=0, more=at + 10000 < len(whole), settled=settled)
+        while True:
+            got = other.expect(TRANSFER)
+            received += got.payload
+            if not got.fields.get("more"):
+                break
+        assert received == whole
+        if not settled:
+            other.send(DISPOSITION, role=True, first=0, last=0, settled=True, state=described(ACCEPTED_CODE))
+            assert int(sender.expect(DISPOSITION).fields["state"].descriptor) == ACCEPTED_CODE
 
 
 def test_multicast_of_a_large_message_arrives_whole_everywhere(router, peers):
