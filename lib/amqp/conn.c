@@ -46,7 +46,7 @@ enum err amqp_conn_init(struct amqp_conn *c, const struct amqp_conn_conf *conf, 
     /* A client's header is there at once; nobody waits for `dirty` during init. */
     p->told_dirty = true;
     for (struct slice s; (s = endpoint_output(c->endpoint)).len; endpoint_written(c->endpoint, s.len))
-        outq_copy(&p->out, s.data, s.len);
+        outq_copy(&p->out.normal, s.data, s.len);
     p->told_dirty = false;
     return OK;
 }
@@ -72,7 +72,7 @@ void amqp_conn_fini(struct amqp_conn *c)
     amqp_conn_run_deferred(c);
     drop_sessions(c);
     endpoint_free(&c->endpoint);
-    outq_fini(&p->out);
+    output_fini(&p->out);
     amqp_numbers_fini(&p->channels);
     u32map_fini(&p->by_remote_channel);
     free(p->peer_block);
@@ -92,9 +92,8 @@ void amqp_conn_mark_dirty(struct amqp_conn *c)
     c->handler->dirty(c);
 }
 
-bool amqp_conn_emit(struct amqp_conn *c, uint16_t channel, frame_writer_fn *fn, const void *what)
+static bool emit(struct amqp_conn *c, struct outq *q, uint16_t channel, frame_writer_fn *fn, const void *what)
 {
-    struct outq *q = &c->priv->out;
     size_t room = 128;
     for (;;) {
         struct amqp_writer w = amqp_writer(outq_room(q, room), room);
@@ -114,14 +113,24 @@ bool amqp_conn_emit(struct amqp_conn *c, uint16_t channel, frame_writer_fn *fn, 
     }
 }
 
+bool amqp_conn_emit(struct amqp_conn *c, frame_writer_fn *fn, const void *what)
+{
+    return emit(c, &c->priv->out.normal, 0, fn, what);
+}
+
+bool amqp_session_emit(struct amqp_session *s, frame_writer_fn *fn, const void *what)
+{
+    return emit(s->conn, amqp_session_outq(s), s->local_channel, fn, what);
+}
+
 size_t amqp_conn_pending(const struct amqp_conn *c)
 {
-    return c->priv->out.pending;
+    return output_pending(&c->priv->out);
 }
 
 int amqp_conn_output(struct amqp_conn *c, struct iovec *iov, int max)
 {
-    return outq_peek(&c->priv->out, iov, max);
+    return output_peek(&c->priv->out, iov, max);
 }
 
 void amqp_conn_written(struct amqp_conn *c, size_t n)
@@ -129,8 +138,8 @@ void amqp_conn_written(struct amqp_conn *c, size_t n)
     struct amqp_conn_priv *p = c->priv;
     if (n)
         p->last_output = c->now;
-    outq_consume(&p->out, n);
-    if (p->out.pending <= p->output_limit / 2)
+    output_consume(&p->out, n);
+    if (p->out.normal.pending <= p->output_limit / 2 || (p->out.has_urgent && !p->out.urgent.pending))
         amqp_send_wake(c, &p->waiting_output);
     amqp_conn_run_deferred(c);
 }
@@ -157,7 +166,7 @@ bool amqp_conn_is_closed(const struct amqp_conn *c)
 bool amqp_conn_is_finished(const struct amqp_conn *c)
 {
     const struct amqp_conn_priv *p = c->priv;
-    return p->state == CONN_CLOSED && (p->out.pending == 0 || c->now >= p->close_due);
+    return p->state == CONN_CLOSED && (output_pending(&p->out) == 0 || c->now >= p->close_due);
 }
 
 /* ---- the end ---- */
@@ -187,7 +196,7 @@ static void pump_endpoint(struct amqp_conn *c)
     bool some = false;
     for (struct slice s; (s = endpoint_output(c->endpoint)).len; some = true) {
         amqp_trace_stream(c, true, s.data, s.len);
-        outq_copy(&c->priv->out, s.data, s.len);
+        outq_copy(&c->priv->out.normal, s.data, s.len);
         endpoint_written(c->endpoint, s.len);
     }
     if (some)
@@ -197,11 +206,11 @@ static void pump_endpoint(struct amqp_conn *c)
 static void emit_close(struct amqp_conn *c, const struct amqp_error *error)
 {
     struct frame_ending f = {.performative = AMQP_DESC_CLOSE, .error = error};
-    if (amqp_conn_emit(c, 0, frame_write_ending, &f))
+    if (amqp_conn_emit(c, frame_write_ending, &f))
         return;
     struct amqp_error bare = {.condition = error->condition};
     f.error = &bare;
-    amqp_conn_emit(c, 0, frame_write_ending, &f);
+    amqp_conn_emit(c, frame_write_ending, &f);
 }
 
 void amqp_conn_fail(struct amqp_conn *c, const char *condition, const char *format, ...)
@@ -396,7 +405,7 @@ static void frame_close(struct amqp_conn *c, struct amqp_reader body)
     if (p->state < CONN_CLOSING) {
         p->by_peer = true;
         struct frame_ending answer = {.performative = AMQP_DESC_CLOSE};
-        amqp_conn_emit(c, 0, frame_write_ending, &answer);
+        amqp_conn_emit(c, frame_write_ending, &answer);
     }
     if (f.has.error && p->error_condition == NULL) {
         p->error_condition = amqp_text_of(error.condition);
@@ -548,7 +557,7 @@ size_t amqp_conn_input(struct amqp_conn *c, struct buffer *buf, const uint8_t *d
         }
         take(c, data + done, size);
         done += size;
-        if (p->out.pending > p->output_limit + ANSWERS_MAX)
+        if (output_pending(&p->out) > p->output_limit + ANSWERS_MAX)
             amqp_conn_fail(c, "amqp:resource-limit-exceeded", "too many answers wait to be read");
         if (p->end_sessions || !list_is_empty(&p->ended) || !list_is_empty(&p->finished) || !list_is_empty(&p->ready))
             amqp_conn_run_deferred(c);
@@ -572,7 +581,7 @@ mono_ms amqp_conn_next_deadline(const struct amqp_conn *c)
     const struct amqp_conn_priv *p = c->priv;
     mono_ms due = MONO_MS_NEVER;
     if (p->state >= CONN_CLOSING)
-        return p->state == CONN_CLOSED && p->out.pending == 0 ? due : p->close_due;
+        return p->state == CONN_CLOSED && output_pending(&p->out) == 0 ? due : p->close_due;
     if (p->idle_timeout_ms)
         due = p->last_input + p->idle_timeout_ms;
     if (p->state == CONN_OPEN && p->peer.idle_timeout_ms) {
@@ -596,8 +605,8 @@ void amqp_conn_tick(struct amqp_conn *c, mono_ms now)
         amqp_conn_fail(c, "amqp:resource-limit-exceeded", "local-idle-timeout expired");
     } else if (p->state == CONN_OPEN && p->peer.idle_timeout_ms && now - p->last_output >= heartbeat_interval(p)) {
         /* What waits to be written will do as a heartbeat when it leaves. */
-        if (p->out.pending == 0)
-            amqp_conn_emit(c, 0, NULL, NULL);
+        if (output_pending(&p->out) == 0)
+            amqp_conn_emit(c, NULL, NULL);
         p->last_output = now;
     }
     amqp_conn_run_deferred(c);

@@ -13,7 +13,7 @@
 #include "deliveries.h"
 #include "endpoint.h"
 #include "frames.h"
-#include "outq.h"
+#include "output.h"
 
 #define OUTPUT_LIMIT_DEFAULT (256 * 1024)
 /* Answers that may wait beyond the limit on output for a peer that asks and does not read. */
@@ -54,7 +54,8 @@ enum session_flags {
     SESSION_ENDED_LOCAL = 4,
     SESSION_ENDED_REMOTE = 8,
     SESSION_FLOW_DUE = 16,
-    SESSION_OURS = 32, /* the owner has a pointer to it */
+    SESSION_OURS = 32,   /* the owner has a pointer to it */
+    SESSION_URGENT = 64, /* its frames go before those of others */
 };
 
 struct amqp_session {
@@ -72,6 +73,7 @@ struct amqp_session {
     uint32_t outgoing_left; /* frames the peer allows */
     uint32_t next_delivery_id;
     uint64_t next_tag;
+    uint64_t urgent_from; /* output.h */
     /* links */
     struct numbers links; /* by local handle */
     struct u32map by_remote_handle;
@@ -129,7 +131,7 @@ struct amqp_conn_priv {
     uint8_t state; /* enum conn_state */
     bool by_peer, told_closed, told_dirty, deferring, end_sessions;
     char *error_condition, *error_description; /* why it closed; NULL: no error */
-    struct outq out;
+    struct output out;
     struct numbers channels; /* sessions by local channel */
     struct u32map by_remote_channel;
     struct amqp_session *last; /* whose frame came last */
@@ -148,8 +150,17 @@ struct amqp_conn_priv {
 };
 
 /* ---- conn.c ---- */
-/* Queue a frame. Result: false, it is larger than the peer takes; nothing was queued. */
-bool amqp_conn_emit(struct amqp_conn *c, uint16_t channel, frame_writer_fn *fn, const void *what);
+/* Where the frames of a session go. */
+static inline struct outq *amqp_session_outq(struct amqp_session *s)
+{
+    struct output *o = &s->conn->priv->out;
+    return s->flags & SESSION_URGENT ? output_urgent_queue(o, s->urgent_from) : &o->normal;
+}
+/* Queue a frame of the session. Result: as amqp_conn_emit(). */
+bool amqp_session_emit(struct amqp_session *s, frame_writer_fn *fn, const void *what);
+/* Queue a frame of the connection itself, on channel 0. Result: false, it is larger than the peer takes; nothing was
+ * queued. */
+bool amqp_conn_emit(struct amqp_conn *c, frame_writer_fn *fn, const void *what);
 void amqp_conn_mark_dirty(struct amqp_conn *c);
 /* Break off with Close. */
 void amqp_conn_fail(struct amqp_conn *c, const char *condition, const char *format, ...)

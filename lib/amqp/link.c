@@ -369,7 +369,7 @@ static bool emit_attach(struct amqp_link *lk, struct slice source, struct slice 
         AMQP_SET(&f, target, target);
     AMQP_SET(&f, initial_delivery_count, lk->is_sender ? lk->delivery_count : 0);
     AMQP_SET(&f, max_message_size, max_message_size);
-    if (!amqp_conn_emit(lk->conn, lk->session->local_channel, frame_write_attach, &f))
+    if (!amqp_session_emit(lk->session, frame_write_attach, &f))
         return false;
     lk->flags |= AMQP_LINK_ATTACHED_LOCAL;
     return true;
@@ -417,10 +417,10 @@ static void emit_detach(struct amqp_link *lk, bool closed, const struct amqp_err
 {
     struct frame_ending f = {
         .performative = AMQP_DESC_DETACH, .handle = lk->local_handle, .closed = closed, .error = error};
-    if (!amqp_conn_emit(lk->conn, lk->session->local_channel, frame_write_ending, &f)) {
+    if (!amqp_session_emit(lk->session, frame_write_ending, &f)) {
         struct amqp_error bare = {.condition = error->condition};
         f.error = &bare;
-        amqp_conn_emit(lk->conn, lk->session->local_channel, frame_write_ending, &f);
+        amqp_session_emit(lk->session, frame_write_ending, &f);
     }
     lk->flags |= AMQP_LINK_DETACHED_LOCAL;
     amqp_link_finish_if_done(lk);
@@ -550,7 +550,7 @@ void amqp_link_send_flow(struct amqp_link *lk)
     AMQP_SET(&f, link_credit, lk->credit);
     AMQP_SET(&f, available, 0);
     AMQP_SET(&f, drain, lk->drain);
-    amqp_conn_emit(lk->conn, lk->session->local_channel, frame_write_flow, &f);
+    amqp_session_emit(lk->session, frame_write_flow, &f);
 }
 
 static void sender_takes_flow(struct amqp_link *lk, const struct amqp_flow_fields *f)

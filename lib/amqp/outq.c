@@ -89,6 +89,23 @@ int outq_peek(const struct outq *q, struct iovec *iov, int max)
     return n;
 }
 
+void outq_copy_out(const struct outq *q, size_t at, uint8_t *to, size_t n)
+{
+    ASSERT(at + n <= q->pending);
+    for (uint32_t i = 0; n; i++) {
+        const struct outq_piece *p = piece_at(q, i);
+        if (at >= p->len) {
+            at -= p->len;
+            continue;
+        }
+        size_t some = p->len - at < n ? p->len - at : n;
+        memcpy(to, p->data + at, some);
+        to += some;
+        n -= some;
+        at = 0;
+    }
+}
+
 void outq_consume(struct outq *q, size_t n)
 {
     ASSERT(n <= q->pending);

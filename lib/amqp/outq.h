@@ -54,6 +54,8 @@ void outq_share(struct outq *q, struct buffer *buf, const uint8_t *octets, size_
 
 /* The first pieces, up to max. Result: how many. */
 int outq_peek(const struct outq *q, struct iovec *iov, int max);
+/* Copy n octets that lie `at` octets into the queue. at + n is at most `pending`. */
+void outq_copy_out(const struct outq *q, size_t at, uint8_t *to, size_t n);
 /* The first n octets have left. n is at most `pending`. */
 void outq_consume(struct outq *q, size_t n);
 

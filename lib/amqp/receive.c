@@ -251,11 +251,11 @@ static void say(struct amqp_session *s, bool as_receiver, bool settled, uint32_t
     struct frame_disposition f = {.role = as_receiver, .settled = settled, .first = first, .last = last};
     if (state)
         f.state = *state;
-    if (amqp_conn_emit(s->conn, s->local_channel, frame_write_disposition, &f))
+    if (amqp_session_emit(s, frame_write_disposition, &f))
         return;
     /* The fields do not fit the peer's frames; that the outcome arrives matters more. */
     f.state.raw = (struct slice){0};
-    amqp_conn_emit(s->conn, s->local_channel, frame_write_disposition, &f);
+    amqp_session_emit(s, frame_write_disposition, &f);
 }
 
 static int by_first(const void *a, const void *b)
@@ -293,7 +293,7 @@ void amqp_session_flush(struct amqp_session *s)
     if (s->flags & SESSION_FLOW_DUE) {
         struct amqp_flow_fields f;
         amqp_session_fill_flow(s, &f);
-        amqp_conn_emit(s->conn, s->local_channel, frame_write_flow, &f);
+        amqp_session_emit(s, frame_write_flow, &f);
     }
 }
 

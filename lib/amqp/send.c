@@ -54,7 +54,11 @@ static void wait_for(struct amqp_link *lk, struct list *waiting)
         return;
     list_remove(&lk->node);
     lk->flags |= AMQP_LINK_WAITING;
-    list_append(waiting, &lk->node);
+    /* Behind those that are as urgent. */
+    struct list *before = waiting->prev;
+    while (before != waiting && list_entry(before, struct amqp_link, node)->urgency < lk->urgency)
+        before = before->prev;
+    list_insert_before(before->next, &lk->node);
 }
 
 /* Whether a frame may go out now; else the link waits for what stops it. */
@@ -65,7 +69,7 @@ static bool may_send_frame(struct amqp_link *lk)
         wait_for(lk, &lk->session->waiting);
         return false;
     }
-    if (p->out.pending >= p->output_limit) {
+    if (amqp_session_outq(lk->session)->pending >= p->output_limit) {
         wait_for(lk, &p->waiting_output);
         return false;
     }
@@ -81,7 +85,7 @@ enum amqp_hindrance amqp_link_hindrance(const struct amqp_link *lk)
         return AMQP_HINDRANCE_CREDIT;
     if (lk->session->outgoing_left == 0)
         return AMQP_HINDRANCE_WINDOW;
-    return p->out.pending >= p->output_limit ? AMQP_HINDRANCE_OUTPUT : AMQP_HINDRANCE_NONE;
+    return amqp_session_outq(lk->session)->pending >= p->output_limit ? AMQP_HINDRANCE_OUTPUT : AMQP_HINDRANCE_NONE;
 }
 
 uint32_t amqp_link_sendable(struct amqp_link *lk)
@@ -261,7 +265,7 @@ static size_t send_frame(struct amqp_link *lk, const struct head *h, struct curs
                          bool more_follows)
 {
     struct amqp_conn *c = lk->conn;
-    struct outq *q = &c->priv->out;
+    struct outq *q = amqp_session_outq(lk->session);
     size_t fields = h->first && h->m->state ? h->m->state->raw.len : 0, head_room = HEAD_MAX + fields;
     bool copy = left < SHARE_MIN;
     uint8_t *at = outq_room(q, head_room + (copy ? left : 0)), *more;

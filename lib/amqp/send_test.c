@@ -119,6 +119,70 @@ static void test_send_full_output_queue_stops_and_wakes(void **state)
     raw_free(r);
 }
 
+/* Both wait for room; who is more urgent sends first, though it came last. */
+static void test_send_full_output_queue_wakes_the_more_urgent_first(void **state)
+{
+    (void)state;
+    struct amqp_conn_conf conf = test_conf(true);
+    conf.output_limit = 1000;
+    struct raw *r = raw_new(conf, 16384, 1000);
+    raw_attach(r, 3, true);
+    raw_attach(r, 4, true);
+    struct amqp_link *urgent = &r->o->links->link, *other = &r->o->links->next->link;
+    urgent->urgency = 7;
+    other->urgency = 1;
+    raw_flow(r, 0, 1000, 3, 0, 100, false);
+    raw_flow(r, 0, 1000, 4, 0, 100, false);
+    raw_take(r);
+    r->at = r->len;
+    struct slice part = slice_of_text("filling filling filling filling filling filling filling filling");
+    struct amqp_send m = {.parts = &part, .part_count = 1, .settled = true};
+    size_t sent;
+    while (amqp_link_send(other, &m, &sent, NULL) == OK)
+        ;
+    assert_int_equal(amqp_link_sendable(urgent), 0);
+    r->o->to_send = 1;
+    r->o->send_settled = true;
+    raw_take(r);
+    assert_int_equal(r->o->to_send, 0);
+    uint32_t last = UINT32_MAX;
+    for (struct seen s; raw_next(r, &s);) {
+        struct amqp_transfer_fields f;
+        assert_int_equal(s.performative, AMQP_DESC_TRANSFER);
+        assert_int_equal(amqp_read_transfer(&s.body, &f), OK);
+        last = f.handle;
+    }
+    assert_int_equal(last, urgent->local_handle);
+    raw_free(r);
+}
+
+/* Its frames overtake what waits for the others. */
+static void test_send_urgent_session_goes_first_and_has_room_of_its_own(void **state)
+{
+    (void)state;
+    struct amqp_conn_conf conf = test_conf(true);
+    conf.output_limit = 1000;
+    struct raw *r = raw_new(conf, 16384, 1000);
+    raw_attach(r, 3, true);
+    raw_flow(r, 0, 1000, 3, 0, 100, false);
+    struct amqp_session *control;
+    assert_int_equal(amqp_session_begin(&r->o->c, &control), OK);
+    amqp_session_hurry(control);
+    raw_take(r);
+    r->at = r->len;
+    struct slice part = slice_of_text("filling filling filling filling filling filling filling filling");
+    struct amqp_send m = {.parts = &part, .part_count = 1, .settled = true};
+    size_t sent;
+    while (amqp_link_send(&r->o->links->link, &m, &sent, NULL) == OK)
+        ;
+    amqp_session_end(control, NULL);
+    struct seen first = {0};
+    assert_true(raw_next(r, &first));
+    assert_int_equal(first.performative, AMQP_DESC_END);
+    raw_expect(r, AMQP_DESC_TRANSFER);
+    raw_free(r);
+}
+
 static void test_send_with_state_and_its_fields(void **state)
 {
     (void)state;
@@ -329,6 +393,8 @@ int main(void)
         cmocka_unit_test(test_send_stops_at_the_window_and_goes_on),
         cmocka_unit_test(test_send_window_wakes_those_who_asked),
         cmocka_unit_test(test_send_full_output_queue_stops_and_wakes),
+        cmocka_unit_test(test_send_full_output_queue_wakes_the_more_urgent_first),
+        cmocka_unit_test(test_send_urgent_session_goes_first_and_has_room_of_its_own),
         cmocka_unit_test(test_send_with_state_and_its_fields),
         cmocka_unit_test(test_send_abort_ends_the_delivery),
         cmocka_unit_test(test_send_abort_without_window_goes_out_later),

@@ -67,7 +67,7 @@ static void emit_begin(struct amqp_session *s)
     AMQP_SET(&f, outgoing_window, OUTGOING_WINDOW);
     if (p->max_links)
         AMQP_SET(&f, handle_max, p->max_links - 1);
-    amqp_conn_emit(s->conn, s->local_channel, frame_write_begin, &f);
+    amqp_session_emit(s, frame_write_begin, &f);
     s->flags |= SESSION_BEGUN_LOCAL;
 }
 
@@ -86,6 +86,14 @@ enum err amqp_session_begin(struct amqp_conn *c, struct amqp_session **out)
     s->flags |= SESSION_OURS;
     *out = s;
     return OK;
+}
+
+void amqp_session_hurry(struct amqp_session *s)
+{
+    if (s->flags & SESSION_URGENT)
+        return;
+    s->flags |= SESSION_URGENT;
+    s->urgent_from = output_hurry(&s->conn->priv->out);
 }
 
 /* The session that a begin is about: a new one, or ours that is answered. NULL: the connection has been closed for it.
@@ -144,10 +152,10 @@ void amqp_session_frame_begin(struct amqp_conn *c, uint16_t channel, struct amqp
 static void emit_end(struct amqp_session *s, const struct amqp_error *error)
 {
     struct frame_ending f = {.performative = AMQP_DESC_END, .error = error};
-    if (!amqp_conn_emit(s->conn, s->local_channel, frame_write_ending, &f)) {
+    if (!amqp_session_emit(s, frame_write_ending, &f)) {
         struct amqp_error bare = {.condition = error->condition};
         f.error = &bare;
-        amqp_conn_emit(s->conn, s->local_channel, frame_write_ending, &f);
+        amqp_session_emit(s, frame_write_ending, &f);
     }
     s->flags |= SESSION_ENDED_LOCAL;
 }

@@ -106,6 +106,11 @@ static void set_option(int fd, int level, int name)
     (void)setsockopt(fd, level, name, &on, sizeof on);
 }
 
+void tcp_limit_unsent(int fd, unsigned octets)
+{
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &octets, sizeof octets);
+}
+
 enum err tcp_transport_new(int fd, struct transport **out)
 {
     struct sockaddr_storage local, peer;

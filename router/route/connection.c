@@ -585,6 +585,8 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
                     const char *host, const char *service)
 {
     struct transport *t;
+    if (settings->role == ROLE_INTER_ROUTER)
+        tcp_limit_unsent(fd, TRUNK_UNSENT_MAX);
     if (tcp_transport_new(fd, &t) != OK) {
         /* The peer was gone before we came to it. */
         close(fd);

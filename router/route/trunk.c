@@ -10,6 +10,9 @@
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/log.h>
 
+/* A large message has the priority that most have (wire-protocol reference 2.3). */
+enum { STREAM_URGENCY = 4 };
+
 static const char control_capability[] = "qd.router", data_capability[] = "qd.router-data";
 
 static struct link *attach(struct connection *c, struct amqp_session *s, bool is_sender, enum link_kind kind)
@@ -86,6 +89,9 @@ void trunk_link_attached(struct link *l)
         if (*next < TRUNK_PRIORITIES)
             (*next)++;
     }
+    if (l->kind == LINK_CONTROL)
+        amqp_session_hurry(l->amqp.session);
+    l->amqp.urgency = l->priority == TRUNK_STREAMING ? STREAM_URGENCY : l->priority;
     if (!l->is_ours)
         amqp_link_accept(&l->amqp, NULL, 0);
     if (l->is_incoming)

@@ -15,6 +15,10 @@
 struct amqp_session;
 struct amqp_terminus_view;
 
+/* Control, and messages of higher priority, overtake what waits here, but not what the system has taken to send: that
+ * is no more than this. */
+enum { TRUNK_UNSENT_MAX = 128 * 1024 };
+
 /* We dialled, and the peer's Open is in: attach everything. */
 void trunk_open(struct connection *c);
 /* Attach a link for one large message after the other (stream.h); to and from an edge router it is one without address

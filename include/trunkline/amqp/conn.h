@@ -256,6 +256,9 @@ void amqp_conn_close(struct amqp_conn *c, const struct amqp_error *error);
 /* Sessions of peers are answered by the engine. This begins one of ours, good until `session_gone`.
  * Errors: ERR_AGAIN, before both Opens. ERR_LIMIT, the peer allows no more. ERR_CLOSED. */
 enum err amqp_session_begin(struct amqp_conn *c, struct amqp_session **out);
+/* From now on its frames go before all that waits to be written for other sessions, at the next border between frames.
+ * For little that must not be late. */
+void amqp_session_hurry(struct amqp_session *s);
 /* End it; its links are told `lost` and `gone` in the next event. */
 void amqp_session_end(struct amqp_session *s, const struct amqp_error *error);
 
@@ -288,6 +291,8 @@ struct amqp_link {
     bool drain;              /* (read) sender: the peer asks to drain; receiver: we do */
     uint8_t snd_settle_mode; /* (read) what the peer asked for: 0 unsettled, 1 settled, 2 mixed */
     bool current_settled;
+    uint8_t
+        urgency; /* of the owner: links that wait for room in the output queue get it in this order, highest first */
 };
 
 /* Ours to the peer: attach with these termini. */

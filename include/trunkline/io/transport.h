@@ -73,5 +73,8 @@ struct transport {
  *   Ownership: takes fd on OK.
  *   Errors:    ERR_SYSTEM, the socket is not connected (any more). */
 enum err tcp_transport_new(int fd, struct transport **out);
+/* Let the system keep no more than so many octets that it has not begun to send (TCP_NOTSENT_LOWAT, Linux tcp(7)): what
+ * waits here can still be overtaken, what waits there cannot. Nothing happens where fd is no TCP socket. */
+void tcp_limit_unsent(int fd, unsigned octets);
 
 #endif

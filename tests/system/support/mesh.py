@@ -64,10 +64,10 @@ class Mesh:
     """Routers named by letters; in a link "AB" it is B that connects to A, so A is started before B.
 
     conf        {name: function that adds to that router's Config}
-    relays      Relays (support.relay): each link goes through one, mesh.relays["AB"]
+    relays      Relays (support.relay): each link goes through one, mesh.relays["AB"]; rate: octets in a second
     """
 
-    def __init__(self, start_router, links, conf=None, relays=None, **router):
+    def __init__(self, start_router, links, conf=None, relays=None, rate=None, **router):
         self.links = links_of(links)
         self.relays = {}
         self.names = sorted({name for pair in self.links for name in pair})
@@ -78,7 +78,7 @@ class Mesh:
                 if dialler == name:
                     port = self.routers[acceptor].ports["mesh"]
                     if relays:
-                        self.relays[acceptor + dialler] = relay = relays.to(port)
+                        self.relays[acceptor + dialler] = relay = relays.to(port, rate)
                         port = relay.port
                     config.add("connector", name="to-%s" % acceptor, host="127.0.0.1", role="inter-router", cost=cost,
                                port=port, saslMechanisms="ANONYMOUS")

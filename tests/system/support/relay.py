@@ -4,27 +4,44 @@
         relay = relays.to(port)                  # connect to relay.port instead
         relay.hold(); relay.resume()             # bytes wait, none is lost; both ends see an open, silent connection
         relay.cut(); relay.mend()                # connections are reset, new ones refused; from mend() on they are let in
+        slow = relays.to(port, rate=2_000_000)   # octets in a second, each way
 """
 import selectors
 import socket
 import struct
 import threading
+import time
 
+SLOW_BUFFER = 32 << 10  # what a slow relay's sockets, and itself, hold at most
 LIMIT = 1 << 20  # bytes on their way in one direction: beyond it the sender is not read
 
 
 class _Pipe:
     """One direction of one connection."""
 
-    def __init__(self, source, target):
+    def __init__(self, source, target, rate):
         self.source, self.target, self.waiting, self.ended = source, target, bytearray(), False
+        self.rate, self.allowance, self.refilled = rate, 0.0, time.monotonic()
+
+    def allowed(self):
+        """How many octets may go on now: what is due for the time since it was asked last."""
+        if not self.rate:
+            return len(self.waiting)
+        now = time.monotonic()
+        self.allowance = min(self.allowance + (now - self.refilled) * self.rate, SLOW_BUFFER)
+        self.refilled = now
+        return min(int(self.allowance), len(self.waiting))
 
 
 class Relay:
-    def __init__(self, relays, port):
-        self.relays, self.to_port = relays, port
+    def __init__(self, relays, port, rate=None):
+        self.relays, self.to_port, self.rate = relays, port, rate
         self.held, self.is_cut = False, False
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.socket()
+        if rate:
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(64)
         self.listener.setblocking(False)
         self.port = self.listener.getsockname()[1]
         self.pipes = []
@@ -64,8 +81,8 @@ class Relays:
         self.do(lambda: setattr(self, "running", False))
         self.thread.join(10)
 
-    def to(self, port):
-        relay = Relay(self, port)
+    def to(self, port, rate=None):
+        relay = Relay(self, port, rate)
         self.do(lambda: self.relays.append(relay))
         return relay
 
@@ -85,7 +102,7 @@ class Relays:
                 selector.register(self.wake_out, selectors.EVENT_READ, lambda _, __: self._run_errands())
                 for relay in self.relays:
                     self._watch(selector, relay)
-                for key, events in selector.select():
+                for key, events in selector.select(0.002 if any(r.rate for r in self.relays) else None):
                     key.data(key.fileobj, events)
         for relay in self.relays:
             relay.listener.close()
@@ -108,9 +125,9 @@ class Relays:
             return
         wanted = {}
         for pipe in relay.pipes:
-            if not pipe.ended and len(pipe.waiting) < LIMIT:
+            if not pipe.ended and len(pipe.waiting) < (SLOW_BUFFER if relay.rate else LIMIT):
                 wanted[pipe.source] = wanted.get(pipe.source, 0) | selectors.EVENT_READ
-            if pipe.waiting:
+            if pipe.waiting and pipe.allowed():
                 wanted[pipe.target] = wanted.get(pipe.target, 0) | selectors.EVENT_WRITE
         for sock, events in wanted.items():
             selector.register(sock, events, lambda fileobj, ready: self._move(relay, fileobj, ready))
@@ -120,15 +137,22 @@ class Relays:
         if relay.is_cut:
             dialler.close()
             return
+        router = socket.socket()
         try:
-            router = socket.create_connection(("127.0.0.1", relay.to_port), 5)
+            if relay.rate:
+                router.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
+                router.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SLOW_BUFFER)
+                dialler.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SLOW_BUFFER)
+            router.settimeout(5)
+            router.connect(("127.0.0.1", relay.to_port))
         except OSError:
+            router.close()
             dialler.close()
             return
         for sock in (dialler, router):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setblocking(False)
-        relay.pipes += [_Pipe(dialler, router), _Pipe(router, dialler)]
+        relay.pipes += [_Pipe(dialler, router, relay.rate), _Pipe(router, dialler, relay.rate)]
 
     def _move(self, relay, sock, ready):
         if relay.held:
@@ -140,7 +164,9 @@ class Relays:
                     pipe.ended = not data
                     pipe.waiting += data
                 if pipe.target is sock and ready & selectors.EVENT_WRITE and pipe.waiting:
-                    del pipe.waiting[:sock.send(pipe.waiting)]
+                    sent = sock.send(pipe.waiting[:pipe.allowed()])
+                    del pipe.waiting[:sent]
+                    pipe.allowance -= sent
             except BlockingIOError:
                 continue
             except OSError:

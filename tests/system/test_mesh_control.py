@@ -1,0 +1,52 @@
+"""What routers say to each other is not late, whatever messages are under way between them."""
+import time
+
+import pytest
+from proton import Message
+
+from support.deadline import seconds
+from support.peers import Peers
+from support.relay import Relays
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture
+def peers():
+    with Peers() as peers:
+        yield peers
+
+
+@pytest.fixture
+def relays():
+    with Relays() as relays:
+        yield relays
+
+
+def lost_neighbours(mesh):
+    return [line for name in mesh.names for line in mesh[name].log().splitlines() if "neighbour-lost" in line]
+
+
+def test_flood_on_a_slow_link_loses_no_neighbour(start_mesh, peers, relays):
+    """Messages queue up behind 4 MB/s for seconds. HELLOs, without which a neighbour is lost after 260 ms, go
+    before them, and so do addresses."""
+    mesh = start_mesh("AB", relays=relays, rate=4_000_000)
+    there = peers.connect(mesh["B"])
+    inbox = there.receiver("closest/flood", credit=2000)
+    mesh.wait_subscribed("closest/flood", at="A", remote=1)
+    outboxes = [peers.connect(mesh["A"]).sender("closest/flood") for _ in range(4)]
+    body, sent, end = bytes(20_000), 0, time.monotonic() + seconds(4)
+    while time.monotonic() < end:
+        for box in outboxes:
+            while box.credit and time.monotonic() < end:
+                box.send(Message(body), wait_credit=False)
+                sent += 1
+        peers.container.process()
+    assert sent - len(inbox.messages) > 200, "nothing is waiting: the link is not slow"
+    began = time.monotonic()
+    there.receiver("closest/new")
+    mesh.wait_subscribed("closest/new", at="A", remote=1, limit=3)
+    assert time.monotonic() < began + seconds(1.5)
+    assert lost_neighbours(mesh) == []
+    peers.wait(lambda: len(inbox.messages) == sent, 60, lambda: "%d messages; %d have come" % (sent, len(inbox.messages)))
+    assert lost_neighbours(mesh) == []
