@@ -99,14 +99,17 @@ enum {
 struct amqp_link_priv {
     struct amqp_link *same_hash; /* chain in by_name */
     uint32_t hash;
-    uint32_t held;             /* frames of the session window that the owner keeps */
-    uint32_t unsettled;        /* entries in the session's map */
-    uint64_t max_message_size; /* ours for what we receive; 0: none */
-    uint64_t current_size;     /* octets of the delivery in progress */
+    uint32_t held;                  /* frames of the session window that the owner keeps */
+    uint32_t unsettled;             /* entries in the session's map */
+    uint64_t max_message_size;      /* ours for what we receive; 0: none */
+    uint64_t current_size;          /* octets of the delivery in progress */
+    uint64_t peer_max_message_size; /* as its attach says; 0: none */
+    uint32_t allowed_until; /* receiver: delivery-count up to which credit that was taken back may still be used */
     uint16_t name_len;
-    uint32_t source_len, target_len;             /* encoded, of the peer's attach; 0: null */
+    uint32_t source_len, target_len; /* encoded, of the peer's attach; 0: null */
+    uint32_t offered_len, desired_len, properties_len;
     const char *source_address, *target_address; /* into chars, or NULL */
-    char chars[];                                /* name NUL, source, target, addresses NUL */
+    char chars[]; /* name NUL, source, target, capabilities offered and desired, properties, addresses NUL */
 };
 static inline const uint8_t *amqp_link_raw_source(const struct amqp_link_priv *p)
 {

@@ -39,6 +39,22 @@ void amqp_link_peer_target(const struct amqp_link *lk, struct amqp_terminus_view
     out->address = lk->priv->target_address;
 }
 
+void amqp_link_peer_terms(const struct amqp_link *lk, struct amqp_attach_terms *out)
+{
+    const struct amqp_link_priv *p = lk->priv;
+    const uint8_t *offered = amqp_link_raw_target(p) + p->target_len, *desired = offered + p->offered_len;
+    *out = (struct amqp_attach_terms){
+        .source = raw_source(lk),
+        .target = raw_target(lk),
+        .snd_settle_mode = lk->snd_settle_mode,
+        .rcv_settle_mode = lk->rcv_settle_mode,
+        .max_message_size = p->peer_max_message_size,
+        .offered_capabilities = {NULL, offered, p->offered_len},
+        .desired_capabilities = {NULL, desired, p->desired_len},
+        .properties = {NULL, desired + p->desired_len, p->properties_len},
+    };
+}
+
 bool amqp_link_is_open(const struct amqp_link *lk)
 {
     return !(lk->flags & (AMQP_LINK_DETACHED_LOCAL | AMQP_LINK_DETACHED_REMOTE)) && amqp_session_is_up(lk->session);
@@ -62,17 +78,22 @@ static char *lay(char *at, struct slice s, bool terminated)
 }
 
 struct attach_strings {
-    struct slice name, source, target, source_address, target_address;
+    struct slice name, source, target, offered, desired, properties, source_address, target_address;
 };
 
 static struct amqp_link_priv *priv_new(const struct attach_strings *t)
 {
-    size_t n = t->name.len + t->source.len + t->target.len + t->source_address.len + t->target_address.len + 3;
+    size_t n = t->name.len + t->source.len + t->target.len + t->offered.len + t->desired.len + t->properties.len +
+               t->source_address.len + t->target_address.len + 3;
     struct amqp_link_priv *p = xcalloc(1, sizeof *p + n);
     p->name_len = (uint16_t)t->name.len;
     p->source_len = (uint32_t)t->source.len;
     p->target_len = (uint32_t)t->target.len;
+    p->offered_len = (uint32_t)t->offered.len;
+    p->desired_len = (uint32_t)t->desired.len;
+    p->properties_len = (uint32_t)t->properties.len;
     char *at = lay(lay(lay(p->chars, t->name, true), t->source, false), t->target, false);
+    at = lay(lay(lay(at, t->offered, false), t->desired, false), t->properties, false);
     if (t->source_address.data) {
         p->source_address = at;
         at = lay(at, t->source_address, true);
@@ -148,6 +169,7 @@ static void link_init(struct amqp_link *lk, struct amqp_session *s, bool is_send
     lk->is_sender = is_sender;
     lk->in_delivery = lk->drain = lk->current_settled = false;
     lk->snd_settle_mode = SND_MIXED;
+    lk->rcv_settle_mode = RCV_FIRST;
     add_name(lk);
     if (flags & LINK_REFUSED)
         p->refused++;
@@ -161,8 +183,11 @@ static void take_attach(struct amqp_link *lk, const struct amqp_attach_fields *f
     lk->flags |= AMQP_LINK_ATTACHED_REMOTE;
     lk->remote_handle = f->handle;
     lk->snd_settle_mode = f->snd_settle_mode;
+    lk->rcv_settle_mode = f->rcv_settle_mode;
+    lk->priv->peer_max_message_size = f->max_message_size;
     if (!lk->is_sender)
         lk->delivery_count = f->initial_delivery_count;
+    lk->priv->allowed_until = lk->delivery_count;
     u32map_put(&lk->session->by_remote_handle, f->handle, lk);
 }
 
@@ -328,6 +353,9 @@ void amqp_link_frame_attach(struct amqp_session *s, struct amqp_reader body)
     t.name = f.name;
     t.source = f.source;
     t.target = f.target;
+    t.offered = f.offered_capabilities;
+    t.desired = f.desired_capabilities;
+    t.properties = f.properties;
     if (c->priv->max_links && f.handle > c->priv->max_links - 1) {
         amqp_conn_fail(c, "amqp:connection:framing-error", "handle %u is above handle-max %u", f.handle,
                        c->priv->max_links - 1);
@@ -354,25 +382,41 @@ void amqp_link_frame_attach(struct amqp_session *s, struct amqp_reader body)
 
 /* ---- our attach ---- */
 
-static bool emit_attach(struct amqp_link *lk, struct slice source, struct slice target, uint64_t max_message_size,
-                        uint8_t snd_settle_mode)
+static bool emit_attach_with(struct amqp_link *lk, const struct amqp_attach_terms *t)
 {
     struct amqp_attach_fields f = {0};
     AMQP_SET(&f, name, ((struct slice){NULL, (const uint8_t *)lk->priv->chars, lk->priv->name_len}));
     AMQP_SET(&f, handle, lk->local_handle);
     AMQP_SET(&f, role, !lk->is_sender);
-    AMQP_SET(&f, snd_settle_mode, snd_settle_mode);
-    AMQP_SET(&f, rcv_settle_mode, RCV_FIRST);
-    if (source.len)
-        AMQP_SET(&f, source, source);
-    if (target.len)
-        AMQP_SET(&f, target, target);
+    AMQP_SET(&f, snd_settle_mode, t->snd_settle_mode);
+    AMQP_SET(&f, rcv_settle_mode, t->rcv_settle_mode);
+    if (t->source.len)
+        AMQP_SET(&f, source, t->source);
+    if (t->target.len)
+        AMQP_SET(&f, target, t->target);
     AMQP_SET(&f, initial_delivery_count, lk->is_sender ? lk->delivery_count : 0);
-    AMQP_SET(&f, max_message_size, max_message_size);
+    AMQP_SET(&f, max_message_size, t->max_message_size);
+    if (t->offered_capabilities.len)
+        AMQP_SET(&f, offered_capabilities, t->offered_capabilities);
+    if (t->desired_capabilities.len)
+        AMQP_SET(&f, desired_capabilities, t->desired_capabilities);
+    if (t->properties.len)
+        AMQP_SET(&f, properties, t->properties);
     if (!amqp_session_emit(lk->session, frame_write_attach, &f))
         return false;
     lk->flags |= AMQP_LINK_ATTACHED_LOCAL;
     return true;
+}
+
+static bool emit_attach(struct amqp_link *lk, struct slice source, struct slice target, uint64_t max_message_size,
+                        uint8_t snd_settle_mode)
+{
+    struct amqp_attach_terms t = {.source = source,
+                                  .target = target,
+                                  .snd_settle_mode = snd_settle_mode,
+                                  .rcv_settle_mode = RCV_FIRST,
+                                  .max_message_size = max_message_size};
+    return emit_attach_with(lk, &t);
 }
 
 static void mark_link_dirty(struct amqp_link *lk)
@@ -390,6 +434,18 @@ static bool may_answer(const struct amqp_link *lk)
     return !(lk->flags & AMQP_LINK_ATTACHED_LOCAL) && amqp_session_is_up(lk->session);
 }
 
+/* Both attaches are out: what has come and what was granted before counts. */
+static void answered(struct amqp_link *lk, uint64_t max_message_size)
+{
+    lk->priv->max_message_size = lk->is_sender ? 0 : max_message_size;
+    if (lk->credit == 0)
+        return;
+    if (lk->is_sender)
+        amqp_send_ready(lk);
+    else
+        mark_link_dirty(lk);
+}
+
 void amqp_link_accept(struct amqp_link *lk, const char *address, uint64_t max_message_size)
 {
     if (!may_answer(lk))
@@ -404,13 +460,17 @@ void amqp_link_accept(struct amqp_link *lk, const char *address, uint64_t max_me
         amqp_link_fail(lk, "amqp:frame-size-too-small", "the answer does not fit your max-frame-size");
         return;
     }
-    lk->priv->max_message_size = lk->is_sender ? 0 : max_message_size;
-    if (lk->credit == 0)
-        return;
-    if (lk->is_sender)
-        amqp_send_ready(lk);
-    else
-        mark_link_dirty(lk);
+    answered(lk, max_message_size);
+}
+
+enum err amqp_link_accept_with(struct amqp_link *lk, const struct amqp_attach_terms *terms)
+{
+    if (!may_answer(lk))
+        return ERR_CLOSED;
+    if (!emit_attach_with(lk, terms))
+        return ERR_LIMIT;
+    answered(lk, terms->max_message_size);
+    return OK;
 }
 
 static void emit_detach(struct amqp_link *lk, bool closed, const struct amqp_error *error)
@@ -468,17 +528,9 @@ void amqp_link_fail(struct amqp_link *lk, const char *condition, const char *des
     lk->conn->handler->detached(lk, true, &error);
 }
 
-enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const struct amqp_attach *a)
+/* With termini of our own making. */
+static bool emit_own_attach(struct amqp_link *lk, const struct amqp_attach *a)
 {
-    if (!amqp_session_is_up(s))
-        return ERR_CLOSED;
-    struct attach_strings t = {.name = {NULL, (const uint8_t *)a->name, strlen(a->name)}};
-    if (t.name.len > UINT16_MAX)
-        return ERR_INVALID;
-    if (find_name(s, t.name, a->is_sender))
-        return ERR_EXISTS;
-    if ((s->flags & SESSION_BEGUN_REMOTE) && s->links.count > s->remote_handle_max)
-        return ERR_LIMIT;
     size_t room = (a->source ? strlen(a->source) : 0) + (a->target ? strlen(a->target) : 0) + 256 +
                   (a->source_capability ? strlen(a->source_capability) : 0) +
                   (a->target_capability ? strlen(a->target_capability) : 0);
@@ -490,10 +542,25 @@ enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const st
     if (!a->no_target)
         amqp_terminus_write(&w, false, a->target, a->dynamic && a->is_sender, a->target_capability);
     ASSERT(amqp_writer_fits(&w));
-    link_init(lk, s, a->is_sender, priv_new(&t), LINK_OURS);
     bool fits = emit_attach(lk, (struct slice){NULL, memory, source_len},
                             (struct slice){NULL, memory + source_len, w.len - source_len}, 0, a->snd_settle_mode);
     free(memory);
+    return fits;
+}
+
+enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const struct amqp_attach *a)
+{
+    if (!amqp_session_is_up(s))
+        return ERR_CLOSED;
+    struct attach_strings t = {.name = {NULL, (const uint8_t *)a->name, strlen(a->name)}};
+    if (t.name.len > UINT16_MAX)
+        return ERR_INVALID;
+    if (find_name(s, t.name, a->is_sender))
+        return ERR_EXISTS;
+    if ((s->flags & SESSION_BEGUN_REMOTE) && s->links.count > s->remote_handle_max)
+        return ERR_LIMIT;
+    link_init(lk, s, a->is_sender, priv_new(&t), LINK_OURS);
+    bool fits = a->terms ? emit_attach_with(lk, a->terms) : emit_own_attach(lk, a);
     if (fits)
         return OK;
     forget_remote(lk);
@@ -555,6 +622,7 @@ void amqp_link_send_flow(struct amqp_link *lk)
 
 static void sender_takes_flow(struct amqp_link *lk, const struct amqp_flow_fields *f)
 {
+    uint32_t had = lk->credit;
     if (f->has.link_credit) {
         uint32_t known = f->has.delivery_count ? f->delivery_count : lk->conn->priv->first_delivery_id;
         uint32_t under_way = lk->delivery_count - known;
@@ -567,7 +635,7 @@ static void sender_takes_flow(struct amqp_link *lk, const struct amqp_flow_field
         return;
     if (f->echo)
         amqp_link_send_flow(lk);
-    if (lk->credit || lk->drain)
+    if (lk->credit || lk->drain || had)
         amqp_send_ready(lk);
 }
 
@@ -603,6 +671,21 @@ void amqp_link_grant(struct amqp_link *lk, uint32_t n)
     lk->credit = n > INT32_MAX - lk->credit ? INT32_MAX : lk->credit + n;
     if (n)
         lk->overdrawn = 0;
+    if (lk->priv && SERIAL_BEFORE(lk->priv->allowed_until, lk->delivery_count))
+        lk->priv->allowed_until = lk->delivery_count; /* it must not fall behind by half of all numbers */
+    mark_link_dirty(lk);
+}
+
+void amqp_link_set_credit(struct amqp_link *lk, uint32_t n)
+{
+    if (n >= lk->credit) {
+        amqp_link_grant(lk, n - lk->credit);
+        return;
+    }
+    uint32_t until = lk->delivery_count + lk->credit;
+    if (SERIAL_BEFORE(lk->priv->allowed_until, until))
+        lk->priv->allowed_until = until;
+    lk->credit = n;
     mark_link_dirty(lk);
 }
 

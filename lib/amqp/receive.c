@@ -57,6 +57,8 @@ static bool use_credit(struct amqp_link *lk)
 {
     if (lk->credit)
         lk->credit--;
+    else if (SERIAL_BEFORE(lk->delivery_count, lk->priv->allowed_until))
+        ; /* of credit that was taken back meanwhile */
     else if (lk->overdrawn < lk->conn->priv->overdraft)
         lk->overdrawn++;
     else

@@ -406,6 +406,20 @@ void amqp_link_drained(struct amqp_link *lk)
     lk->drain = false;
 }
 
+void amqp_link_give_back(struct amqp_link *lk, uint32_t n)
+{
+    if (!lk->is_sender || !amqp_link_is_up(lk))
+        return;
+    n = n < lk->credit ? n : lk->credit;
+    lk->delivery_count += n;
+    lk->credit -= n;
+    bool answers_drain = lk->drain && lk->credit == 0;
+    if (n || answers_drain)
+        amqp_link_send_flow(lk);
+    if (answers_drain)
+        lk->drain = false;
+}
+
 struct search {
     const struct amqp_link *link;
     const uint64_t *token;

@@ -13,11 +13,6 @@
 enum err amqp_terminus_view_of(struct slice encoded, bool is_source, struct amqp_terminus_view *out,
                                struct slice *address);
 
-/* A terminus with another address, all else as it was (empty: a bare one).
- *   Ownership: the result is memory that the caller frees; *out lies inside. The terminus has passed
- * amqp_terminus_view_of(). A coordinator has no address: the result is NULL, and *out what came. */
-void *amqp_terminus_readdress(struct slice encoded, bool is_source, const char *address, struct slice *out);
-
 /* Write one as a router makes it: not durable, expiring with its link. */
 void amqp_terminus_write(struct amqp_writer *w, bool is_source, const char *address, bool dynamic,
                          const char *capability);

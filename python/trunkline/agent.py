@@ -10,7 +10,7 @@ import types
 
 from trunkline import actions, addresses, amqp, checks, core, entities, refusals, schema
 from trunkline.entities import ADDRESS, MANAGEMENT, Duplicate, make
-from trunkline.held import AUTOLINK, HELD, Invalid
+from trunkline.held import AUTOLINK, HELD, LINK_ROUTE, OWN_LINK_ROUTE, Invalid
 
 # Larger requests are none; C rejects them, and so do we.
 MAX_REQUEST = 1 << 20
@@ -42,10 +42,10 @@ ROUTER, CONNECTION, LINK = schema.find("router"), schema.find("connection"), sch
 # Core types without objects in this version: they can be asked for, and there are none.
 NONE_YET = {
     schema.find("router.config." + kind): "No name or identity provided"
-    for kind in ("linkRoute", "exchange")
+    for kind in ("exchange",)
 }
 NONE_YET[schema.find("router.config.binding")] = "No binding name or identity provided"
-NONE_YET[schema.find("router.connection.linkRoute")] = "No name or identity provided"
+OWN_ROUTE = OWN_LINK_ROUTE.type
 CONSOLE = schema.find("console")
 # Core types of which there may be very many: so many rows are made in one turn.
 PAGED = {schema.find("connection"), schema.find("router.link"), schema.find("router.address")}
@@ -69,6 +69,7 @@ SAME_AS = {
     "router.address": {"name": "key", "identity": "key"},
     "router": {"blockedLinkCount": "linksBlocked"},
     ADDRESS: {"enableFallback": "fallback"},
+    LINK_ROUTE: {"dir": "direction"},
     AUTOLINK: {"addr": "address", "dir": "direction", "externalAddr": "externalAddress"},
 }
 
@@ -547,6 +548,9 @@ def _core_rows(request, entity_type, names, offset, count):
     if entity_type is CONFIG_ADDRESS:
         rules = entities.registry.of(CONFIG_ADDRESS)[offset : offset + count if count else None]
         return [[values[n] for n in names] for values in map(_address_values, rules)]
+    if entity_type is OWN_ROUTE:
+        rows = _own_routes(request)[offset : offset + count if count else None]
+        return [[row[n] for n in names] for row in rows]
     wanted, build = _core_columns(entity_type, names)
     rows = core.query(entity_type.short, wanted, offset, count, request.conn_id)
     return rows if build is None else [build(row) for row in rows]
@@ -612,6 +616,8 @@ def _read_core(request, entity_type):
         raise Failure(NOT_FOUND)
     if entity_type.short in entities.NUMBERED:
         return OK, amqp.encode(_shown(_numbered(request, entity_type), request))
+    if entity_type is OWN_ROUTE:
+        return OK, amqp.encode(_own_route(request))
     if entity_type is CONNECTION and identity is None:
         raise Failure(BAD_REQUEST, "Name not supported. Identity required")
     if entity_type is LINK and identity is None:
@@ -630,6 +636,28 @@ def _core_row(entity_type, key, request):
         raise Failure(NOT_FOUND)
     values = build(row) if build else row
     return {n: _typed(entity_type, n, v) for n, v in zip(names, values)}
+
+
+OWN_ROUTE_COLUMNS = ("name", "identity", "pattern", "direction", "containerId")
+
+
+def _own_routes(request):
+    """The link routes that the connection of the request has made for itself, as dicts; others' it does not see."""
+    asked, of = OWN_ROUTE_COLUMNS + ("ofConnection",), str(request.conn_id)
+    rows = core.query(OWN_ROUTE.short, asked, 0, 0, request.conn_id)
+    return [dict(zip(asked, row), type=OWN_ROUTE.full) for row in rows if row[-1] == of]
+
+
+def _own_route(request):
+    """The one that the request names; identity wins over name."""
+    key = "identity" if request.identity is not None else "name"
+    value = getattr(request, key)
+    if value is None:
+        raise Failure(BAD_REQUEST, "No name or identity provided")
+    for row in _own_routes(request):
+        if row[key] == value:
+            return {n: row[n] for n in OWN_ROUTE.columns}
+    raise Failure(NOT_FOUND)
 
 
 def _numbered(request, entity_type):
@@ -708,6 +736,10 @@ def _delete_core(request, entity_type):
         raise Failure(FORBIDDEN)
     if entity_type in NONE_YET:
         return _read_core(request, entity_type)
+    if entity_type is OWN_ROUTE:
+        row = _own_route(request)
+        core.apply(OWN_LINK_ROUTE.kind, "delete", row["identity"], {"ofConnection": str(request.conn_id)})
+        return NO_CONTENT, EMPTY_MAP
     if entity_type.short not in entities.NUMBERED:
         raise _not_implemented(request, entity_type)
     entity = _numbered(request, entity_type)
@@ -791,6 +823,8 @@ def _create_core(request, entity_type):
     refused = refusals.refused_type(entity_type)
     if refused:
         raise Failure(NOT_IMPLEMENTED, "%s: %s" % (entity_type.full, refused), NULL)
+    if entity_type is OWN_ROUTE:
+        return _create_own_route(request)
     registry = entities.registry
     try:
         if request.name is not None and registry.numbered_named(entity_type, request.name):
@@ -805,6 +839,22 @@ def _create_core(request, entity_type):
         raise Failure(INTERNAL_ERROR, "CError: %s: %s" % error.args[:2], NULL) from None
     registry.add(entity)
     return CREATED, amqp.encode(_shown(entity, request))
+
+
+def _create_own_route(request):
+    """A link route of the connection that asks. Edge routers make theirs known so (wire-protocol reference 2.5.3)."""
+    try:
+        values = OWN_LINK_ROUTE.converted(request.body)
+        attrs = dict(OWN_LINK_ROUTE.check(values), name=request.name, ofConnection=str(request.conn_id))
+    except Invalid as invalid:
+        raise Failure(BAD_REQUEST, str(invalid), NULL) from None
+    try:
+        identity = core.apply(OWN_LINK_ROUTE.kind, "create", "", attrs)
+    except core.Error as error:
+        text = "Parent connection no longer exists" if error.args[0] == "Not found" else "creation failed"
+        raise Failure(BAD_REQUEST, text, NULL) from None
+    request.identity = identity
+    return CREATED, amqp.encode(_own_route(request))
 
 
 def _held_values(request, entity_type):

@@ -14,7 +14,7 @@ boot.check(path) -> list[str]
     empty list: valid. Else one line for each error, in file order: print each on stderr and exit 1.
 boot.start(path) -> None
     Reads the whole file, checks all of it, then applies it through apply() in the order of the management reference, 6.1:
-    log, router, policy, address, autoLink, connector, listener. Raises boot.StartError: `str(error)` is the text for `<argv0>:
+    log, router, policy, address, linkRoute, autoLink, connector, listener. Raises boot.StartError: `str(error)` is the text for `<argv0>:
     <text>` on stderr and for the log lines `ERROR (error) <text>` and `MAIN (critical) Router start-up failed:
     <text>`, which C writes; further errors of the same file have been logged (AGENT, error) already. Any other
     exception is a defect of ours: treat it the same way. C starts its I/O threads when this has returned: listeners
@@ -109,6 +109,18 @@ address  op 'create' returns str, the new identity: a decimal number from the co
          priority             int          -1..9; -1: none
          fallback             bool
          A rule holds for links that attach after it; those attached already keep their treatment.
+linkRoute op 'create' returns str, the new identity, as of an address; op 'delete' with that identity.
+         name                 str or None
+         prefix, pattern      str or None  as configured; exactly one is set
+         in                   bool         of links of clients that send; else of those that receive
+         connection           str or None  name of a connector or listener; at most one of these two is set, and without
+         containerId          str or None  either it is never active
+         addExternalPrefix, delExternalPrefix  str or None  put before the address at the container, after taking off
+connection.linkRoute op 'create' returns str, the new identity; op 'delete' with that identity.
+         ofConnection         str          number of the connection whose route it is; the same for delete
+         name                 str or None
+         pattern              str
+         in                   bool         as above
 autoLink op 'create' returns str, the new identity, as of an address; op 'delete' with that identity.
          name                 str or None
          address              str          not empty
@@ -170,6 +182,9 @@ connection      identity (decimal text) host role protocol dir container sasl is
                 lastDlvSeconds enableProtocolTrace. Python makes name from host.
 router.link     the columns of the schema but type; name is linkName
 router.address  the columns of the schema but type, name and identity: C knows an address by its key, and so does read()
+router.config.linkRoute  name identity prefix pattern distribution connection containerId direction operStatus
+                addExternalPrefix delExternalPrefix
+router.connection.linkRoute  name identity pattern direction containerId ofConnection; those of all connections
 router.config.autoLink  name identity address direction phase connection containerId externalAddress linkRef operStatus
                 lastError fallback
 router.node     id protocolVersion instance linkState nextHop validOrigins address routerLink cost lastTopoChange index;

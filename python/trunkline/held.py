@@ -4,7 +4,7 @@
 Each type of HELD has a Kind; config.py and agent.py know no more of it.
 """
 
-from trunkline import checks, schema
+from trunkline import addresses, checks, schema
 
 
 class Invalid(Exception):
@@ -68,10 +68,57 @@ def autolink(values):
     }
 
 
+def _words(name, value):
+    """A prefix or pattern, which has at least one word."""
+    words = addresses.tokens(value)
+    if not words:
+        raise Invalid("%s invalid - no tokens" % name)
+    if len(words) > addresses.MAX_TOKENS:
+        raise Invalid("%s invalid - more than %d tokens" % (name, addresses.MAX_TOKENS))
+    return value
+
+
+def linkroute(values):
+    prefix, pattern, direction = values.get("prefix"), values.get("pattern"), values.get("direction")
+    if prefix is None and pattern is None:
+        raise Invalid("Either a 'prefix' or 'pattern' attribute must be provided")
+    if prefix is not None and pattern is not None:
+        raise Invalid("Cannot specify both a 'prefix' and a 'pattern' attribute")
+    for name, value in (("Prefix", prefix), ("Pattern", pattern)):
+        if value == "":
+            raise Invalid("%s must be a non-empty string type" % name)
+    if not direction:
+        raise Invalid("No 'direction' attribute provided - it is mandatory")
+    return {
+        **_container(values),
+        "prefix": _words("Prefix", prefix) if prefix else None,
+        "pattern": _words("Pattern", pattern) if pattern else None,
+        "in": direction == "in",
+        "addExternalPrefix": values.get("addExternalPrefix") or None,
+        "delExternalPrefix": values.get("delExternalPrefix") or None,
+    }
+
+
+def own_linkroute(values):
+    """A link route that a connection makes for itself."""
+    if not values.get("pattern"):
+        raise Invalid("Pattern field is required")
+    if not values.get("direction"):
+        raise Invalid("Missing value for 'direction'")
+    return {"pattern": _words("Pattern", values["pattern"]), "in": values["direction"] == "in"}
+
+
+LINK_ROUTE = "router.config.linkRoute"
 AUTOLINK = "router.config.autoLink"
+WRONG_DIRECTION = "Invalid value for 'direction'"
 HELD = {
     kind.type.short: kind
     for kind in (
-        Kind(AUTOLINK, "autoLink", autolink, {"direction": "Invalid value for 'direction'", "phase": PHASE}),
+        Kind(LINK_ROUTE, "linkRoute", linkroute, {"direction": WRONG_DIRECTION, "distribution": "Invalid value for 'distribution'"}),
+        Kind(AUTOLINK, "autoLink", autolink, {"direction": WRONG_DIRECTION, "phase": PHASE}),
     )
 }
+# Those that connections make for themselves are not held: they end with their connection.
+OWN_LINK_ROUTE = Kind(
+    "router.connection.linkRoute", "connection.linkRoute", own_linkroute, {"direction": WRONG_DIRECTION}
+)

@@ -10,10 +10,8 @@ from trunkline.checks import MECHANISMS
 TYPES = {
     "sslProfile": "TLS",
     "authServicePlugin": "authentication by a service",
-    "router.config.linkRoute": "link routing",
     "router.config.exchange": "exchanges",
     "router.config.binding": "exchanges",
-    "router.connection.linkRoute": "link routing",
     "vhost": "vhost policy",
 }
 

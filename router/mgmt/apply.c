@@ -8,6 +8,7 @@
 #include <router/mgmt/autolink_conf.h>
 #include <router/mgmt/connection_conf.h>
 #include <router/mgmt/failure.h>
+#include <router/mgmt/link_route_conf.h>
 #include <router/mesh/mesh.h>
 #include <router/route/connection.h>
 #include <router/route/registry.h>
@@ -302,6 +303,10 @@ static const struct action actions[] = {
     {"policy", "create", policy_create, true},
     {"address", "create", address_create, true},
     {"address", "delete", address_delete, true},
+    {"linkRoute", "create", link_route_conf_create, true},
+    {"linkRoute", "delete", link_route_conf_delete, true},
+    {"connection.linkRoute", "create", link_route_conf_create_scoped, true},
+    {"connection.linkRoute", "delete", link_route_conf_delete_scoped, true},
     {"autoLink", "create", autolink_conf_create, true},
     {"autoLink", "delete", autolink_conf_delete, true},
     {"listener", "create", listener_create, true},

@@ -11,9 +11,19 @@
 #include <string.h>
 
 static const struct kind *const kinds[] = {
-    &query_kind_router,    &query_kind_connection, &query_kind_link,      &query_kind_address,
-    &query_kind_log,       &query_kind_node,       &query_kind_connector, &query_kind_policy,
-    &query_kind_allocator, &query_kind_explain,    &query_kind_autolink,
+    &query_kind_router,
+    &query_kind_connection,
+    &query_kind_link,
+    &query_kind_address,
+    &query_kind_log,
+    &query_kind_node,
+    &query_kind_connector,
+    &query_kind_policy,
+    &query_kind_allocator,
+    &query_kind_explain,
+    &query_kind_autolink,
+    &query_kind_link_route,
+    &query_kind_connection_link_route,
 };
 
 /* More than any kind has, asked for twice over. */

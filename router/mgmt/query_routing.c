@@ -7,8 +7,10 @@
 #include <router/route/connection.h>
 #include <router/route/here.h>
 #include <router/route/link.h>
+#include <router/route/link_route.h>
 #include <router/route/topology.h>
 #include <router/route/registry.h>
+#include <router/route/routed_link.h>
 #include <router/route/table.h>
 #include <router/route/uplink.h>
 #include <stdatomic.h>
@@ -105,15 +107,31 @@ static PyObject *link_histogram(const struct link *l)
     return list;
 }
 
+static const char *owning_address_of(const struct link *l)
+{
+    assert_on_control();
+    if (l->routed)
+        return routed_link_key(l);
+    return l->address == NULL ? NULL : l->address->key;
+}
+
+/* The other end of a routed link. */
+static PyObject *other_end_of(const struct link *l)
+{
+    assert_on_control();
+    uint64_t peer = l->routed ? routed_link_peer(l) : 0;
+    return peer ? query_decimal(peer) : query_none();
+}
+
 #define LINK_COLUMNS(X)                                                                                                \
     X(name, query_text(o->name))                                                                                       \
     X(identity, query_decimal(o->identity))                                                                            \
     X(linkName, query_text(o->name))                                                                                   \
     X(linkType, query_text(link_type(o)))                                                                              \
     X(linkDir, query_text(o->is_incoming ? "in" : "out"))                                                              \
-    X(owningAddr, query_text(o->address == NULL ? NULL : o->address->key))                                             \
+    X(owningAddr, query_text(owning_address_of(o)))                                                                    \
     X(capacity, query_number(o->capacity))                                                                             \
-    X(peer, query_none())                                                                                              \
+    X(peer, other_end_of(o))                                                                                           \
     X(undeliveredCount, query_number(link_queued(o)))                                                                  \
     X(unsettledCount, query_number(link_unsettled(o)))                                                                 \
     X(deliveryCount, query_number(LOAD(o->stats.deliveries)))                                                          \
@@ -208,13 +226,24 @@ static PyObject *address_tracked(const struct address *a)
     return a->distribution == DISTRIBUTION_BALANCED ? query_number(0) : query_none();
 }
 
+static const char *distribution_of(const struct address *a)
+{
+    return link_route_is_key(a->key) ? "linkBalanced" : distribution_text(a->distribution);
+}
+
+static uint64_t containers_of(const struct address *a)
+{
+    assert_on_control();
+    return link_route_containers(a);
+}
+
 #define ADDRESS_COLUMNS(X)                                                                                             \
     X(key, query_text(o->key))                                                                                         \
-    X(distribution, query_text(distribution_text(o->distribution)))                                                    \
+    X(distribution, query_text(distribution_of(o)))                                                                    \
     X(inProcess, query_number(o->in_process))                                                                          \
     X(subscriberCount, query_number(o->receiver_count))                                                                \
     X(remoteCount, query_number(o->remote_count))                                                                      \
-    X(containerCount, query_number(0))                                                                                 \
+    X(containerCount, query_number(containers_of(o)))                                                                  \
     X(remoteHostRouters, PyList_New(0))                                                                                \
     X(deliveriesIngress, query_number(address_ingress(o)))                                                             \
     X(deliveriesEgress, query_number(address_egress(o)))                                                               \
@@ -405,6 +434,12 @@ static uint64_t router_autolinks(void)
     return autolink_count();
 }
 
+static uint64_t router_link_routes(void)
+{
+    assert_on_control();
+    return link_route_count();
+}
+
 static uint64_t router_links(void)
 {
     assert_on_control();
@@ -421,7 +456,7 @@ static uint64_t router_connections(void)
     X(addrCount, query_number(router_addresses()))                                                                     \
     X(linkCount, query_number(router_links()))                                                                         \
     X(nodeCount, query_number(0))                                                                                      \
-    X(linkRouteCount, query_number(0))                                                                                 \
+    X(linkRouteCount, query_number(router_link_routes()))                                                              \
     X(autoLinkCount, query_number(router_autolinks()))                                                                 \
     X(connectionCount, query_number(router_connections()))                                                             \
     X(presettledDeliveries, query_number(o->totals.presettled))                                                        \

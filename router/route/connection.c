@@ -9,6 +9,7 @@
 #include <router/route/phase.h>
 #include <router/route/registry.h>
 #include <router/route/relay.h>
+#include <router/route/routed_link.h>
 #include <router/route/stream.h>
 #include <router/route/tenant.h>
 #include <router/route/trunk.h>
@@ -211,6 +212,10 @@ static void on_attached(struct amqp_link *a)
         own_link_answered(l);
         return;
     }
+    if (l->is_ours && l->routed) {
+        routed_link_answered(l);
+        return;
+    }
     if (l->is_ours) {
         trunk_link_attached(l);
         return;
@@ -278,6 +283,10 @@ static void link_answer(struct link *l)
             amqp_link_refuse(&l->amqp, error.condition ? &error : NULL);
         return;
     }
+    if (l->routed) {
+        routed_link_forward(l);
+        return;
+    }
     if (log_enabled(LOG_ROUTER_CORE, LOG_LEVEL_INFO))
         log_attached(l);
     if (!l->is_ours)
@@ -308,6 +317,10 @@ static void link_on_letter(struct letter *letter)
 static void on_detached(struct amqp_link *a, bool closed, const struct amqp_error *error)
 {
     struct link *l = link_of(a);
+    if (link_is_routed(l)) {
+        routed_link_detached(l, closed, error);
+        return;
+    }
     if (l->own)
         own_link_detached(l, error);
     amqp_link_detach(a, closed, NULL);
@@ -339,7 +352,9 @@ static void on_gone(struct amqp_link *a)
         own_link_gone(l);
     if (l->answered && l->refusal == ATTACH_OK && log_enabled(LOG_ROUTER_CORE, LOG_LEVEL_INFO))
         log_gone(l, !(a->flags & AMQP_LINK_DETACHED_REMOTE));
-    if (l->is_incoming)
+    if (link_is_routed(l))
+        routed_link_gone(l);
+    else if (l->is_incoming)
         incoming_gone(l);
     else if (l->out.queue.next)
         outgoing_gone(l);
@@ -359,17 +374,29 @@ static void on_session_ended(struct amqp_conn *a, struct amqp_session *s, const 
 
 static void on_sendable(struct amqp_link *a)
 {
-    outgoing_sendable(link_of(a));
+    struct link *l = link_of(a);
+    if (link_is_routed(l))
+        routed_link_sendable(l);
+    else
+        outgoing_sendable(l);
 }
 
 static void on_drained(struct amqp_link *a)
 {
-    incoming_drained(link_of(a));
+    struct link *l = link_of(a);
+    if (link_is_routed(l))
+        routed_link_drained(l);
+    else
+        incoming_drained(l);
 }
 
 static void on_transfer(struct amqp_link *a, struct amqp_transfer *t)
 {
     struct link *l = link_of(a);
+    if (link_is_routed(l)) {
+        routed_link_transfer(l, t);
+        return;
+    }
     if (l->own && !l->answered) {
         /* Control has not said yet what it is for, so it has had no credit. */
         struct amqp_error error = {.condition = "amqp:link:transfer-limit-exceeded",
@@ -382,18 +409,29 @@ static void on_transfer(struct amqp_link *a, struct amqp_transfer *t)
 
 static void on_disposition(struct amqp_delivery *d, const struct amqp_state *state, bool settled)
 {
-    outgoing_disposition(link_of(d->link), d, state, settled);
+    struct link *l = link_of(d->link);
+    if (link_is_routed(l))
+        routed_link_disposition(l, d, state, settled);
+    else
+        outgoing_disposition(l, d, state, settled);
 }
 
 static void on_peer_settled(struct amqp_delivery *d, const struct amqp_state *state)
 {
-    (void)state;
-    incoming_peer_settled(link_of(d->link), d);
+    struct link *l = link_of(d->link);
+    if (link_is_routed(l))
+        routed_link_peer_settled(l, d, state);
+    else
+        incoming_peer_settled(l, d);
 }
 
 static void on_lost(struct amqp_delivery *d)
 {
-    outgoing_lost(link_of(d->link), d);
+    struct link *l = link_of(d->link);
+    if (link_is_routed(l))
+        routed_link_lost(l, d);
+    else
+        outgoing_lost(l, d);
 }
 
 /* ---- the connection ---- */

@@ -6,6 +6,13 @@
 
 _Thread_local struct route_here *here;
 
+static const struct routed_arrivals *routed; /* fixed before the workers start */
+
+void here_set_routed_arrivals(const struct routed_arrivals *a)
+{
+    routed = a;
+}
+
 const struct amqp_state state_none = {.code = AMQP_STATE_NONE};
 const struct amqp_state state_accepted = {.code = AMQP_ACCEPTED};
 const struct amqp_state state_released = {.code = AMQP_RELEASED};
@@ -19,7 +26,9 @@ const struct amqp_state state_failed = {
 static void frame_arrives(struct link_token to, const struct frame *f)
 {
     struct link *l = link_slots_find(here->slots, to);
-    if (l && !l->is_incoming)
+    if (l && link_is_routed(l))
+        routed->frame(l, f);
+    else if (l && !l->is_incoming)
         outgoing_deliver(l, f);
     else if (f->held) /* the rest of a message whose link is no more */
         here_answer(&f->origin, 1, false, &state_none);
@@ -28,7 +37,11 @@ static void frame_arrives(struct link_token to, const struct frame *f)
 static void answer_arrives(const struct answer *a)
 {
     struct link *l = link_slots_find(here->slots, a->link);
-    if (l && l->is_incoming && !l->gone)
+    if (!l || !l->is_incoming || l->gone)
+        return;
+    if (link_is_routed(l))
+        routed->answer(l, a);
+    else
         incoming_answer(l, a);
 }
 
@@ -44,13 +57,19 @@ static void answer_from_afar(const struct answer *a)
         answer_arrives(a);
 }
 
+static void note_from_afar(const struct link_note *n)
+{
+    if (!here->ending)
+        routed->note(link_slots_find(here->slots, n->to), n);
+}
+
 static void post_to_worker(int worker, struct letter *l)
 {
     worker_post(worker_by_index(worker), l);
 }
 
 const struct outbox_handler here_arrivals = {
-    .post = post_to_worker, .frame = frame_from_afar, .answer = answer_from_afar};
+    .post = post_to_worker, .frame = frame_from_afar, .answer = answer_from_afar, .note = note_from_afar};
 
 void here_deliver(struct link_token to, const struct frame *f)
 {
@@ -58,6 +77,14 @@ void here_deliver(struct link_token to, const struct frame *f)
         frame_arrives(to, f);
     else
         outbox_put_frame(here->outboxes, to, f);
+}
+
+void here_note(const struct link_note *n)
+{
+    if (n->to.worker == here->worker)
+        routed->note(link_slots_find(here->slots, n->to), n);
+    else
+        outbox_put_note(here->outboxes, n);
 }
 
 void here_send(struct link *to, const uint8_t *message, size_t n, bool settled)

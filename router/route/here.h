@@ -42,11 +42,22 @@ static inline mono_ms here_now(void)
     return loop_now(here->loop);
 }
 
+/* What takes things that come for routed links (routed_link.h). */
+struct routed_arrivals {
+    void (*frame)(struct link *l, const struct frame *f);
+    void (*answer)(struct link *l, const struct answer *a);
+    void (*note)(struct link *l, const struct link_note *n); /* l NULL: it is no more */
+};
+/* Borrowed for life. Thread: control, before the workers start. */
+void here_set_routed_arrivals(const struct routed_arrivals *a);
+
 /* Bring a frame to the link that it is for, on whichever worker that is. */
 void here_deliver(struct link_token to, const struct frame *f);
 /* Say to where a delivery came from that so many of its frames have left, and, with done, what became of it; without
  * done a state is passed on that settles nothing (received). */
 void here_answer(const struct origin *o, uint32_t frames, bool done, const struct amqp_state *state);
+/* Tell the other end of a routed link. */
+void here_note(const struct link_note *n);
 /* Send a message of the router's own on this link. */
 void here_send(struct link *to, const uint8_t *message, size_t n, bool settled);
 /* What the outboxes call on arrival. */

@@ -26,6 +26,7 @@ struct assembly;
 struct message_head;
 struct own_link;
 struct relay;
+struct routed_link;
 
 enum { LINK_RATE_SECONDS = 5 };
 
@@ -155,6 +156,7 @@ struct link {
     char *dynamic_address;   /* text for the answer */
     uint8_t refusal;
     uint64_t identity;
+    struct routed_link *routed; /* its other end and what goes there, routed_link.h; of a far end made by the worker */
     /* worker */
     bool answered, gone;
     struct message_head *logged; /* of the message in progress, message_log.h; NULL: none is to be logged */
@@ -182,6 +184,12 @@ struct link {
 static inline bool link_replenishes_at_once(const struct link *l)
 {
     return (l->kind != LINK_ENDPOINT || l->is_edge) && !l->is_served;
+}
+
+/* Whether l is one of a link route, as its worker sees it: until control's answer it has no end at the other side. */
+static inline bool link_is_routed(const struct link *l)
+{
+    return l->answered && l->routed;
 }
 
 /* Note credit and its absence for management, after either has changed. Thread: the link's worker. */

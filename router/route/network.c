@@ -2,6 +2,7 @@
 
 #include <router/route/address_name.h>
 #include <router/route/connection.h>
+#include <router/route/link_route.h>
 #include <router/route/registry.h>
 #include <router/route/request.h>
 #include <router/route/trunk_peer.h>
@@ -374,15 +375,28 @@ bool network_turn_ends(void)
     return true;
 }
 
+struct connection *network_next_hop(uint32_t router)
+{
+    struct known *k = router < network.known_count ? &network.known[router] : NULL;
+    struct trunk *t = k && k->is_reachable ? find_trunk(k->link) : NULL;
+    return t && t->is_up ? t->conn : NULL;
+}
+
 /* ---- addresses ---- */
 
 static bool is_announced(const struct address *a)
 {
-    return network.mesh && (a->key[0] == ADDRESS_MOBILE || a->key[0] == ADDRESS_EDGE) && !a->is_own;
+    bool is_class = a->key[0] == ADDRESS_MOBILE || a->key[0] == ADDRESS_EDGE || link_route_is_key(a->key);
+    return network.mesh && is_class && !a->is_own;
 }
 
-static int hint_of(enum distribution d)
+enum { HINT_LINK_BALANCED = 4 };
+
+static int hint_of(const struct address *a)
 {
+    enum distribution d = a->distribution;
+    if (link_route_is_key(a->key))
+        return HINT_LINK_BALANCED;
     return d == DISTRIBUTION_MULTICAST ? 1 : d == DISTRIBUTION_CLOSEST ? 2 : 3;
 }
 
@@ -390,7 +404,7 @@ void network_address_added(const struct address *a)
 {
     if (!is_announced(a))
         return;
-    mesh_address_added(network.mesh, a->key, hint_of(a->distribution), now());
+    mesh_address_added(network.mesh, a->key, hint_of(a), now());
     set_timer();
 }
 

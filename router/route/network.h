@@ -27,6 +27,8 @@ void network_link_attached(struct link *l) ON_CONTROL;
 void network_link_gone(struct link *l) ON_CONTROL;
 void network_address_added(const struct address *a) ON_CONTROL;
 void network_address_removed(const struct address *a) ON_CONTROL;
+/* The connection to the first router on the way to that one; NULL: it cannot be reached. */
+struct connection *network_next_hop(uint32_t router) ON_CONTROL;
 /* Publish what has changed. Result: whether anything had. */
 bool network_turn_ends(void) ON_CONTROL;
 

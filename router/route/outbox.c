@@ -14,7 +14,7 @@ struct batch {
     uint32_t last_answer; /* offset of the last record when it is an answer that could grow; 0 */
 };
 
-enum record_kind { RECORD_FRAME = 1, RECORD_ANSWER };
+enum record_kind { RECORD_FRAME = 1, RECORD_ANSWER, RECORD_NOTE };
 
 struct record {
     uint32_t size; /* with head and padding */
@@ -28,10 +28,10 @@ struct frame_record {
     struct stamp stamp;
     uint32_t message_format;
     uint8_t first, more, settled, aborted, settles, annotated, streams, needs_offer, held, phase, state_code;
-    uint32_t state_len, to_len, payload_len;
+    uint32_t state_len, to_len, tag_len, payload_len;
     struct buffer *buf;  /* counted; NULL: payload follows in line */
     const uint8_t *data; /* in buf */
-    /* state_len octets, to_len octets, then payload_len octets when in line */
+    /* state_len, to_len and tag_len octets, then payload_len octets when in line */
 };
 
 struct answer_record {
@@ -41,6 +41,14 @@ struct answer_record {
     uint8_t done, state_code;
     uint32_t state_len;
     /* state_len octets */
+};
+
+struct note_record {
+    struct record head;
+    struct link_token to, from;
+    uint32_t number, octet_count;
+    uint8_t kind, flag;
+    /* octet_count octets */
 };
 
 /* Payload from here on is counted instead of copied: about where touching another cache line of the count costs less.
@@ -76,7 +84,7 @@ void outboxes_free(struct outboxes **o)
 
 static void deliver_frame_record(const struct outbox_handler *h, const struct frame_record *r)
 {
-    const uint8_t *tail = (const uint8_t *)(r + 1);
+    const uint8_t *tail = (const uint8_t *)(r + 1), *tag = tail + r->state_len + r->to_len;
     struct frame f = {
         .origin = r->origin,
         .message_format = r->message_format,
@@ -92,7 +100,8 @@ static void deliver_frame_record(const struct outbox_handler *h, const struct fr
         .state = {.code = r->state_code, .raw = {.data = tail, .len = r->state_len}},
         .to = {.data = tail + r->state_len, .len = r->to_len},
         .phase = r->phase,
-        .payload = {.buf = r->buf, .data = r->buf ? r->data : tail + r->state_len + r->to_len, .len = r->payload_len},
+        .tag = {.data = tag, .len = r->tag_len},
+        .payload = {.buf = r->buf, .data = r->buf ? r->data : tag + r->tag_len, .len = r->payload_len},
         .stamp = r->stamp,
     };
     h->frame(r->to, &f);
@@ -114,6 +123,19 @@ static void deliver_answer_record(const struct outbox_handler *h, const struct a
     h->answer(&a);
 }
 
+static void deliver_note_record(const struct outbox_handler *h, const struct note_record *r)
+{
+    struct link_note n = {
+        .to = r->to,
+        .from = r->from,
+        .number = r->number,
+        .kind = r->kind,
+        .flag = r->flag,
+        .octets = {.data = (const uint8_t *)(r + 1), .len = r->octet_count},
+    };
+    h->note(&n);
+}
+
 static void batch_deliver(struct letter *l)
 {
     struct batch *b = container_of(l, struct batch, letter);
@@ -122,8 +144,10 @@ static void batch_deliver(struct letter *l)
         const struct record *r = (const struct record *)(bytes + at);
         if (r->kind == RECORD_FRAME)
             deliver_frame_record(b->handler, (const struct frame_record *)r);
-        else
+        else if (r->kind == RECORD_ANSWER)
             deliver_answer_record(b->handler, (const struct answer_record *)r);
+        else
+            deliver_note_record(b->handler, (const struct note_record *)r);
         at += r->size;
     }
     buffer_unref(b->self);
@@ -177,7 +201,7 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
 {
     ASSERT(to.worker < o->count);
     bool counted = f->payload.buf && f->payload.len >= COPY_LIMIT;
-    size_t inline_len = f->state.raw.len + f->to.len + (counted ? 0 : f->payload.len);
+    size_t inline_len = f->state.raw.len + f->to.len + f->tag.len + (counted ? 0 : f->payload.len);
     struct frame_record *r = record_new(o, to.worker, sizeof *r + inline_len, RECORD_FRAME);
     r->to = to;
     r->origin = f->origin;
@@ -196,11 +220,12 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
     r->state_code = f->state.code;
     r->state_len = (uint32_t)f->state.raw.len;
     r->to_len = (uint32_t)f->to.len;
+    r->tag_len = (uint32_t)f->tag.len;
     r->payload_len = (uint32_t)f->payload.len;
     r->buf = counted ? buffer_ref(f->payload.buf) : NULL;
     r->data = f->payload.data;
     uint8_t *tail = append((uint8_t *)(r + 1), &f->state.raw);
-    tail = append(tail, &f->to);
+    tail = append(append(tail, &f->to), &f->tag);
     if (!counted)
         append(tail, &f->payload);
 }
@@ -239,6 +264,19 @@ void outbox_put_answer(struct outboxes *o, const struct answer *a)
     r->state_len = (uint32_t)a->state.raw.len;
     if (a->state.raw.len)
         memcpy(r + 1, a->state.raw.data, a->state.raw.len);
+}
+
+void outbox_put_note(struct outboxes *o, const struct link_note *n)
+{
+    ASSERT(n->to.worker < o->count);
+    struct note_record *r = record_new(o, n->to.worker, sizeof *r + n->octets.len, RECORD_NOTE);
+    r->to = n->to;
+    r->from = n->from;
+    r->number = n->number;
+    r->octet_count = (uint32_t)n->octets.len;
+    r->kind = n->kind;
+    r->flag = n->flag;
+    append((uint8_t *)(r + 1), &n->octets);
 }
 
 bool outboxes_flush(struct outboxes *o)

@@ -30,6 +30,7 @@ struct frame {
     struct slice to; /* first frame, towards another router: the address it is for; empty: the message names it */
     uint8_t phase;   /* ... and its phase as a number, phase.h */
     struct slice payload;
+    struct slice tag;   /* first frame on a routed link: the sender's delivery-tag; else empty */
     struct stamp stamp; /* first frame of a multicast message that goes, or may go, to other routers */
 };
 
@@ -43,6 +44,15 @@ struct answer {
     struct amqp_state state;
 };
 
+/* What one end of a routed link tells the other, beside frames and answers (routed_link.h). */
+struct link_note {
+    struct link_token to, from;
+    uint32_t number;
+    uint8_t kind; /* enum routed_note */
+    bool flag;
+    struct slice octets;
+};
+
 struct outboxes;
 
 /* How a batch travels, and what it does on arrival. */
@@ -50,6 +60,7 @@ struct outbox_handler {
     void (*post)(int worker, struct letter *l);
     void (*frame)(struct link_token to, const struct frame *f);
     void (*answer)(const struct answer *a);
+    void (*note)(const struct link_note *n);
 };
 
 /* For workers 0..count-1. h is borrowed for life. Thread: any, before use. */
@@ -57,6 +68,7 @@ struct outboxes *outboxes_new(int count, const struct outbox_handler *h);
 void outboxes_free(struct outboxes **o);
 void outbox_put_frame(struct outboxes *o, struct link_token to, const struct frame *f);
 void outbox_put_answer(struct outboxes *o, const struct answer *a);
+void outbox_put_note(struct outboxes *o, const struct link_note *n);
 /* Post what has been put in. At the end of each turn. Result: whether there was anything. */
 bool outboxes_flush(struct outboxes *o);
 

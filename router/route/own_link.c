@@ -97,10 +97,12 @@ static void end_alone(struct own_link *o)
     o->alone = NULL;
 }
 
-static enum err begin_session(struct connection *c, enum own_session which)
+enum err own_link_session(struct connection *c, enum own_session which, struct amqp_session **out)
 {
     struct amqp_session **s = &c->own_sessions[which];
-    return *s ? OK : amqp_session_begin(&c->amqp, s);
+    enum err e = *s ? OK : amqp_session_begin(&c->amqp, s);
+    *out = *s;
+    return e;
 }
 
 /* An edge router begins the session of its services along with the first one, as old ones do. */
@@ -108,9 +110,10 @@ static enum err begin_sessions(struct own_link *o)
 {
     if (o->session == OWN_SESSION_ALONE && begin_alone(o) != ERR_LIMIT)
         return o->alone ? OK : ERR_CLOSED;
-    enum err e = begin_session(o->conn, o->session);
+    struct amqp_session *s;
+    enum err e = own_link_session(o->conn, o->session, &s);
     if (e == OK && o->conn->settings->role == ROLE_EDGE && o->conn->connector)
-        e = begin_session(o->conn, OWN_SESSION_SERVICES);
+        e = own_link_session(o->conn, OWN_SESSION_SERVICES, &s);
     return e;
 }
 

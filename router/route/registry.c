@@ -6,9 +6,11 @@
 #include <router/route/edge_proxy.h>
 #include <router/route/edge_service.h>
 #include <router/route/failover.h>
+#include <router/route/link_route.h>
 #include <router/route/network.h>
 #include <router/route/own_link.h>
 #include <router/route/phase.h>
+#include <router/route/routed_link.h>
 #include <router/route/rules.h>
 #include <router/route/uplink.h>
 #include <stdio.h>
@@ -152,6 +154,7 @@ void registry_on_connection(struct letter *l)
         return;
     if (c->listed) {
         container_connection_gone(c);
+        link_route_connection_gone(c);
         list_remove(&c->delete_node);
         list_remove(&c->node);
         registry.connection_count--;
@@ -363,6 +366,19 @@ static struct address *address_of_key_or_hint(const char *key, int hint) ON_CONT
     return address_make(key, strlen(key), rule, d == DISTRIBUTION_UNAVAILABLE ? DISTRIBUTION_BALANCED : d);
 }
 
+struct address *registry_use_address(const char *key)
+{
+    struct address *a = address_of_key_or_hint(key, -1);
+    a->user_count++;
+    return a;
+}
+
+void registry_leave_address(struct address *a)
+{
+    a->user_count--;
+    address_unused(a);
+}
+
 /* ---- receivers at other routers ---- */
 
 void registry_map(const char *key, uint32_t router, int hint)
@@ -374,6 +390,8 @@ void registry_map(const char *key, uint32_t router, int hint)
     a->remotes = xrealloc(a->remotes, (a->remote_count + 1) * sizeof *a->remotes);
     a->remotes[a->remote_count++] = router;
     address_changed(a);
+    if (a->remote_count == 1 && link_route_is_key(key))
+        link_route_mapped(a);
 }
 
 void registry_unmap(const char *key, uint32_t router)
@@ -384,7 +402,10 @@ void registry_unmap(const char *key, uint32_t router)
             continue;
         a->remotes[i] = a->remotes[--a->remote_count];
         address_changed(a);
-        address_unused(a);
+        a->user_count++; /* it stays for the next two lines */
+        if (a->remote_count == 0 && link_route_is_key(key))
+            link_route_unmapped(a);
+        registry_leave_address(a);
         return;
     }
 }
@@ -466,10 +487,10 @@ static enum attach_refusal resolve(struct link *l) ON_CONTROL
         return resolve_own(l);
     if (l->is_ours)
         return ATTACH_OK;
-    if (l->refusal_by_worker != ATTACH_OK)
-        return l->refusal_by_worker;
     enum attach_refusal refusal;
     bool has_address;
+    if (l->refusal_by_worker != ATTACH_OK)
+        return l->refusal_by_worker;
     if (l->is_downlink)
         return resolve_downlink(l);
     if (l->is_dynamic)
@@ -534,10 +555,16 @@ static void join_address(struct link *l) ON_CONTROL
     }
 }
 
+/* Whether it is for control to say what becomes of an attach. */
+static bool link_asks(const struct link *l) ON_CONTROL
+{
+    return l->kind == LINK_ENDPOINT && !(l->routed && routed_link_is_far(l));
+}
+
 /* The attach is decided: l is one of its address, or refused. */
 static void link_join(struct link *l) ON_CONTROL
 {
-    if (l->kind == LINK_ENDPOINT)
+    if (link_asks(l))
         list_append(&registry.answered, &l->answer_node);
     if (l->refusal != ATTACH_OK)
         return;
@@ -547,6 +574,10 @@ static void link_join(struct link *l) ON_CONTROL
     l->registered = true;
     if (l->kind != LINK_ENDPOINT)
         network_link_attached(l);
+    if (l->routed) {
+        routed_link_registered(l);
+        return;
+    }
     if (l->address)
         join_address(l);
     edge_service_link_attached(l);
@@ -562,9 +593,20 @@ void registry_attach_on(struct link *l, enum attach_refusal refusal)
     link_join(l);
 }
 
+/* Whether an attach belongs to a link route that is known here: its refusal, or where it goes on, is set then. */
+static bool resolve_routed(struct link *l) ON_CONTROL
+{
+    enum attach_refusal refusal;
+    bool may_be_routed = l->refusal_by_worker == ATTACH_OK || l->refusal_by_worker == ATTACH_NO_COORDINATOR;
+    if (l->own || l->is_ours || l->is_downlink || !may_be_routed || !link_route_resolve(l, &refusal))
+        return false;
+    l->refusal = refusal;
+    return true;
+}
+
 static void link_attach(struct link *l) ON_CONTROL
 {
-    if (l->kind != LINK_ENDPOINT)
+    if (!link_asks(l) || resolve_routed(l))
         link_join(l);
     else if (!edge_lookup_ask(l))
         registry_attach_on(l, ATTACH_OK);
@@ -632,7 +674,10 @@ static void link_leave(struct link *l) ON_CONTROL
         l->registered = false;
         if (l->kind != LINK_ENDPOINT)
             network_link_gone(l);
-        edge_service_link_gone(l);
+        if (l->routed)
+            routed_link_left(l);
+        else
+            edge_service_link_gone(l);
         if (l->address)
             leave_address(l, l->address);
     } else {
@@ -654,6 +699,7 @@ static void link_release(struct link *l) ON_CONTROL
     }
     if (l->own)
         own_link_unref(l->own);
+    routed_link_free(&l->routed);
     connection_unref(l->conn);
     free(l->name);
     free(l->wanted);

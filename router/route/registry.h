@@ -28,6 +28,10 @@ void registry_fini(void) ON_CONTROL;
 /* An address that the router serves itself, or only shows (served false). */
 void registry_add_own_address(const char *key, enum distribution d, bool served) ON_CONTROL;
 
+/* An address that control itself uses, made if it is new, until registry_leave_address(). */
+struct address *registry_use_address(const char *key) ON_CONTROL;
+void registry_leave_address(struct address *a) ON_CONTROL;
+
 /* The router with this index (topology.h) has receivers of the address with this key, or has none any more. hint: the
  * treatment it wishes, as in mesh.h. */
 void registry_map(const char *key, uint32_t router, int hint) ON_CONTROL;

@@ -4,8 +4,10 @@
 #include <router/route/connection.h>
 #include <router/route/edge_service.h>
 #include <router/route/here.h>
+#include <router/route/link_route.h>
 #include <router/route/network.h>
 #include <router/route/registry.h>
+#include <router/route/routed_link.h>
 #include <router/route/uplink.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +122,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     list_init(&router.listeners);
     list_init(&router.connectors);
     atomic_init(&router.max_connections, UINT32_MAX);
+    here_set_routed_arrivals(&routed_link_arrivals);
     registry_init(loop, &router.world);
     add_own_addresses();
     edge_service_start(loop, &router.world);
@@ -398,6 +401,7 @@ void router_stop(void)
     uplink_stop();
     autolinks_stop();
     network_stop();
+    link_route_stop();
     rcu_barrier_all();
     outboxes_free(&router.control_here.outboxes);
     here = NULL;

@@ -117,7 +117,7 @@ struct amqp_handler {
     void (*gone)(struct amqp_link *lk);
     /* Outgoing link: something that stopped it has changed: credit, session window, room in the output queue, or the
      * peer asks to drain. Send what there is; when there is nothing left and lk->drain is set, call
-     * amqp_link_drained(). */
+     * amqp_link_drained(). Also when the peer has taken credit back. */
     void (*sendable)(struct amqp_link *lk);
     /* Incoming link: the peer has used up or given back all credit after amqp_link_drain(). Also when it gives credit
      * back though lk->drain is not set (any more): its answer has crossed amqp_link_stop_drain() and what was granted
@@ -290,9 +290,19 @@ struct amqp_link {
     bool in_delivery;        /* (read) a delivery is under way: its last frame has not come or gone */
     bool drain;              /* (read) sender: the peer asks to drain; receiver: we do */
     uint8_t snd_settle_mode; /* (read) what the peer asked for: 0 unsettled, 1 settled, 2 mixed */
+    uint8_t rcv_settle_mode; /* (read) likewise: 0 first, 1 second */
     bool current_settled;
     uint8_t
         urgency; /* of the owner: links that wait for room in the output queue get it in this order, highest first */
+};
+
+/* What an attach says beside name and role, for owners that pass attaches on as they are: encoded values, empty when
+ * absent; a terminus that is absent is null. */
+struct amqp_attach_terms {
+    struct slice source, target;
+    uint8_t snd_settle_mode, rcv_settle_mode;
+    uint64_t max_message_size; /* 0: none */
+    struct slice offered_capabilities, desired_capabilities, properties;
 };
 
 /* Ours to the peer: attach with these termini. */
@@ -304,12 +314,16 @@ struct amqp_attach {
     bool dynamic;                                      /* the remote terminus is to be made by the peer */
     const char *source_capability, *target_capability; /* one bare symbol each, or NULL */
     uint8_t snd_settle_mode;
+    const struct amqp_attach_terms *terms; /* in place of all but name and is_sender; NULL: those above */
 };
 /* Attach; lk is the owner's, zero or used before, and taken on OK only. Credit granted before the answer goes out with
  * it. Errors: ERR_CLOSED, the session or connection is ending. ERR_EXISTS, the session has a link of this name and
  * direction. ERR_LIMIT, the peer's handle-max or max-frame-size does not allow it. ERR_INVALID, the name is too long.
  */
 enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const struct amqp_attach *a);
+
+/* What the peer's attach says; good until gone. */
+void amqp_link_peer_terms(const struct amqp_link *lk, struct amqp_attach_terms *out);
 
 /* Whether neither end has detached it, and its session and connection are up. */
 bool amqp_link_is_open(const struct amqp_link *lk);
@@ -321,6 +335,9 @@ void amqp_link_peer_target(const struct amqp_link *lk, struct amqp_terminus_view
 /* Answer an attach by echoing its termini; `address` replaces that of a dynamic local terminus (NULL: as it came).
  * max_message_size 0: none. */
 void amqp_link_accept(struct amqp_link *lk, const char *address, uint64_t max_message_size);
+/* Answer an attach with these terms, which are sent as they are. Errors: as amqp_link_attach(); nothing was sent then.
+ */
+enum err amqp_link_accept_with(struct amqp_link *lk, const struct amqp_attach_terms *terms);
 /* Answer an attach with the local terminus null, then detach closed with the error (NULL: none).
  * Source: AMQP 1.0 part 2.6.3, Establishing Or Resuming A Link. */
 void amqp_link_refuse(struct amqp_link *lk, const struct amqp_error *error);
@@ -333,6 +350,9 @@ void amqp_link_detach(struct amqp_link *lk, bool closed, const struct amqp_error
 /* Give the peer n more credits. Sent as one flow for each link at flush. What it has overdrawn is not taken off: the
  * flow tells the delivery-count with those deliveries in it, so the peer may really send n. */
 void amqp_link_grant(struct amqp_link *lk, uint32_t n);
+/* Make the credit n, more or less than it is. What the peer sends of credit that is taken back counts as sent with
+ * credit, for it cannot have known. */
+void amqp_link_set_credit(struct amqp_link *lk, uint32_t n);
 /* Ask the peer to use its credit now or give it up; `drained` tells when, and drain is over then. */
 void amqp_link_drain(struct amqp_link *lk);
 void amqp_link_stop_drain(struct amqp_link *lk);
@@ -393,6 +413,8 @@ enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t 
 void amqp_link_abort(struct amqp_link *lk);
 /* There is nothing to send: a drained link uses up its credit (AMQP 1.0 part 2.6.7, Flow Control). */
 void amqp_link_drained(struct amqp_link *lk);
+/* Give n credits back: there will be nothing to send for them. Together with the last one a drain is answered. */
+void amqp_link_give_back(struct amqp_link *lk, uint32_t n);
 /* Settle an outgoing delivery of our own accord (the receiver said a state without settling). The entry is gone after
  * it. */
 void amqp_delivery_settle(struct amqp_delivery *d);

@@ -70,6 +70,17 @@ KINDS = {
         "priority": INT,
         "fallback": BOOL,
     },
+    "linkRoute": {
+        "name": STR + NONE,
+        "prefix": STR + NONE,
+        "pattern": STR + NONE,
+        "in": BOOL,
+        "connection": STR + NONE,
+        "containerId": STR + NONE,
+        "addExternalPrefix": STR + NONE,
+        "delExternalPrefix": STR + NONE,
+    },
+    "connection.linkRoute": {"name": STR + NONE, "pattern": STR, "in": BOOL, "ofConnection": STR},
     "autoLink": {
         "name": STR + NONE,
         "address": STR,
@@ -90,6 +101,14 @@ KINDS = {
         socketAddressFamily=STR + NONE,
     ),
     "connector": dict(ENDPOINT, saslUsername=STR + NONE, saslPassword=STR + NONE),
+}
+
+
+# What C numbers besides addresses, and its kind for query().
+NUMBERED = {
+    "autoLink": "router.config.autoLink",
+    "linkRoute": "router.config.linkRoute",
+    "connection.linkRoute": "router.connection.linkRoute",
 }
 
 
@@ -162,6 +181,8 @@ class FakeCore(types.ModuleType):
             "router.address": [],
             "router.node": [],
             "router.config.autoLink": [],
+            "router.config.linkRoute": [],
+            "router.connection.linkRoute": [],
             "allocator": [],
             "logStats": [],
             "connector": [],
@@ -199,7 +220,8 @@ class FakeCore(types.ModuleType):
             if not any(row["identity"] == identity for row in self.tables[kind]):
                 raise Error("Not found", "no connection " + identity)
         elif op == "delete":
-            assert kind in ("address", "autoLink", "listener", "connector")
+            assert kind in ("address", *NUMBERED, "listener", "connector")
+            assert kind != "connection.linkRoute" or set(attrs) == {"ofConnection"}
         else:
             assert op == ("update" if kind == "log" else "create")
             table = KINDS[kind]
@@ -208,20 +230,24 @@ class FakeCore(types.ModuleType):
                 assert type(attrs[key]) in allowed, (kind, key, attrs[key])
                 assert type(attrs[key]) is not int or key == "maxMessageSize" or attrs[key] in INT32, (kind, key)
         self.calls.append((kind, op, identity, attrs))
-        if kind in ("address", "autoLink") and op == "create":
+        if kind in ("address", *NUMBERED) and op == "create":
             self.next_identity += 1
-            if kind == "autoLink":
-                self.tables["router.config.autoLink"].append(self._autolink(attrs))
+            if kind in NUMBERED:
+                self.tables[NUMBERED[kind]].append(self._numbered(kind, attrs))
             return str(self.next_identity - 1)
-        if kind == "autoLink":
-            table = self.tables["router.config.autoLink"]
+        if kind in NUMBERED:
+            table = self.tables[NUMBERED[kind]]
             table[:] = [row for row in table if row["identity"] != identity]
         return None
 
-    def _autolink(self, attrs):
+    def _numbered(self, kind, attrs):
         row = {k: v for k, v in attrs.items() if k != "in"}
         row.update(identity=str(self.next_identity - 1), direction="in" if attrs["in"] else "out")
-        return dict(row, linkRef=None, operStatus="inactive", lastError=None)
+        if kind == "autoLink":
+            return dict(row, linkRef=None, operStatus="inactive", lastError=None)
+        if kind == "linkRoute":
+            return dict(row, distribution="linkBalanced", operStatus="inactive")
+        return dict(row, containerId="client")
 
     def _row(self, kind, row, columns):
         assert "type" not in columns

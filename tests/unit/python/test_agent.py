@@ -1040,7 +1040,7 @@ def test_agent_create_address_with_phases_or_fallback(node, body, told, shown):
     assert tuple(node.core.calls[0][3][k] for k in ("ingressPhase", "egressPhase", "fallback")) == told
 
 
-@pytest.mark.parametrize("short", ["linkRoute", "exchange", "binding"])
+@pytest.mark.parametrize("short", ["exchange", "binding"])
 def test_agent_create_core_type_of_a_later_version(node, short):
     status, text, answer = node.ask("CREATE", {}, type="router.config." + short)
     assert status == 501 and "not yet in this version" in text and answer is None
@@ -1097,6 +1097,96 @@ def test_agent_create_and_delete_address(node):
 
 
 AUTOLINK = P + "router.config.autoLink"
+
+
+LINK_ROUTE, OWN_LINK_ROUTE = P + "router.config.linkRoute", P + "router.connection.linkRoute"
+
+
+def test_agent_create_read_and_delete_linkroute(node):
+    body = {"prefix": "a.b", "dir": "in", "containerId": "broker", "addExternalPrefix": "x.", "zork": 1}
+    made = node.good("CREATE", body, type=LINK_ROUTE, name="mine")
+    assert made == {
+        "name": "mine",
+        "identity": "4",
+        "type": LINK_ROUTE,
+        "prefix": "a.b",
+        "pattern": None,
+        "distribution": "linkBalanced",
+        "connection": None,
+        "containerId": "broker",
+        "direction": "in",
+        "dir": "in",
+        "operStatus": "inactive",
+        "addExternalPrefix": "x.",
+        "delExternalPrefix": None,
+    } and list(made) == list(schema.find(LINK_ROUTE).columns)
+    for key in ({"name": "mine"}, {"identity": "4"}):
+        assert node.good("READ", type=LINK_ROUTE, **key) == made
+    # The same prefix again is another container for it.
+    node.good("CREATE", dict(body, containerId="second"), type=LINK_ROUTE)
+    assert node.ask("CREATE", body, type=LINK_ROUTE, name="mine")[:2] == (400, "Name conflicts with an existing entity")
+    assert node.ask("DELETE", type=LINK_ROUTE, name="mine")[0] == 204
+    assert node.ask("READ", type=LINK_ROUTE, name="mine")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "body, text",
+    [
+        ({"direction": "in"}, "Either a 'prefix' or 'pattern' attribute must be provided"),
+        ({"prefix": "a", "pattern": "b", "direction": "in"}, "Cannot specify both a 'prefix' and a 'pattern' attribute"),
+        ({"prefix": "", "direction": "in"}, "Prefix must be a non-empty string type"),
+        ({"pattern": "./.", "direction": "in"}, "Pattern invalid - no tokens"),
+        ({"prefix": "a"}, "No 'direction' attribute provided - it is mandatory"),
+        ({"prefix": "a", "direction": "up"}, "Invalid value for 'direction'"),
+        ({"prefix": "a", "direction": "in", "distribution": "closest"}, "Invalid value for 'distribution'"),
+        (
+            {"prefix": "a", "direction": "in", "connection": "c", "containerId": "i"},
+            "Both connection and containerId cannot be specified. Specify only one",
+        ),
+    ],
+)
+def test_agent_create_linkroute_that_is_wrong(node, body, text):
+    assert node.ask("CREATE", body, type=LINK_ROUTE) == (400, text, None) and not node.core.calls
+
+
+def test_agent_linkroute_of_a_connection_is_its_own(node):
+    made = node.good("CREATE", {"pattern": "a/#", "direction": "out"}, type=OWN_LINK_ROUTE, name="E/proxyLinkRoute/Da")
+    assert made == {
+        "name": "E/proxyLinkRoute/Da",
+        "identity": "4",
+        "type": OWN_LINK_ROUTE,
+        "pattern": "a/#",
+        "direction": "out",
+        "containerId": "client",
+    }
+    row = node.core.tables["router.connection.linkRoute"][0]
+    node.core.tables["router.connection.linkRoute"].append(dict(row, identity="9", ofConnection="987654"))
+    rows = node.good("QUERY", {"attributeNames": ["identity"]}, entityType=OWN_LINK_ROUTE)
+    assert rows["results"] == [["4"]]
+    assert node.good("READ", type=OWN_LINK_ROUTE, identity="4") == made
+    assert node.ask("READ", type=OWN_LINK_ROUTE, identity="9")[0] == 404
+    assert node.ask("DELETE", type=OWN_LINK_ROUTE, identity="9")[0] == 404
+    assert node.ask("DELETE", type=OWN_LINK_ROUTE, identity="4")[0] == 204
+    assert node.core.calls[-1] == ("connection.linkRoute", "delete", "4", {"ofConnection": row["ofConnection"]})
+
+
+@pytest.mark.parametrize(
+    "body, text",
+    [
+        ({"direction": "in"}, "Pattern field is required"),
+        ({"pattern": "a"}, "Missing value for 'direction'"),
+        ({"pattern": "a", "direction": "up"}, "Invalid value for 'direction'"),
+        ({"pattern": "/", "direction": "in"}, "Pattern invalid - no tokens"),
+    ],
+)
+def test_agent_create_linkroute_of_a_connection_that_is_wrong(node, body, text):
+    assert node.ask("CREATE", body, type=OWN_LINK_ROUTE) == (400, text, None) and not node.core.calls
+
+
+def test_agent_linkroute_of_a_connection_that_has_gone(node):
+    node.core.fail["connection.linkRoute", "create"] = node.core.Error("Not found", "gone")
+    status, text, body = node.ask("CREATE", {"pattern": "a", "direction": "in"}, type=OWN_LINK_ROUTE)
+    assert (status, text, body) == (400, "Parent connection no longer exists", None)
 
 
 def test_agent_create_read_and_delete_autolink(node):

@@ -284,7 +284,6 @@ def test_config_removed_names_and_values_get_advice(text, expected):
 REFUSED_SECTIONS = [
     "sslProfile {\n name: x\n}",
     "authServicePlugin {\n name: x\n}",
-    "linkRoute {\n prefix: a\n direction: in\n}",
     "exchange {\n address: a\n}",
     "binding {\n exchangeName: x\n nextHopAddress: a\n}",
     "vhost {\n hostname: h\n}",
@@ -849,3 +848,42 @@ print(*sorted(set(sys.modules) - before))
         and "trunkline.agent" not in loaded
         and "trunkline._schema_text" not in loaded
     )
+
+
+def test_config_linkroutes_are_told_to_c_with_old_names():
+    loaded = load(
+        "linkRoute {\n prefix: a.b\n dir: in\n connection: c\n}\n"
+        "linkRoute {\n name: two\n pattern: x.*.y\n direction: out\n containerId: i\n delExternalPrefix: x.\n"
+        " distribution: linkBalanced\n}"
+    )
+    found = [e for e in loaded.registry if e.type.short.endswith("linkRoute")]
+    assert [e.name for e in found] == ["linkRoute/0", "two"]
+    assert [actions.held(e) for e in found] == [
+        {
+            "name": "linkRoute/0",
+            "prefix": "a.b",
+            "pattern": None,
+            "in": True,
+            "connection": "c",
+            "containerId": None,
+            "addExternalPrefix": None,
+            "delExternalPrefix": None,
+        },
+        {
+            "name": "two",
+            "prefix": None,
+            "pattern": "x.*.y",
+            "in": False,
+            "connection": None,
+            "containerId": "i",
+            "addExternalPrefix": None,
+            "delExternalPrefix": "x.",
+        },
+    ]
+
+
+def test_config_wrong_linkroute_is_skipped_and_logged():
+    loaded = load("linkRoute {\n direction: in\n}")
+    text = "Error configuring linkRoute: Either a 'prefix' or 'pattern' attribute must be provided (q.conf:1:1)"
+    assert loaded.notes == [("ROUTER_CORE", 32, text)]
+    assert not [e for e in loaded.registry if e.type.short.endswith("linkRoute")]
