@@ -63,7 +63,7 @@ struct routed_link *routed_link_new(const struct link *l, const struct routed_wa
     r->name = name_at_far_end(l);
     r->removed = copy_or_null(way->removed);
     r->added = copy_or_null(way->added);
-    if (way->text && (way->removed || way->added))
+    if (way->text && (way->removed || way->added || l->conn->tenant))
         r->address = routed_with_prefix(way->added, routed_without_prefix(way->text, way->removed));
     r->peer = LINK_TOKEN_NONE;
     return r;

@@ -235,16 +235,32 @@ void routed_link_forward(struct link *l)
 
 /* ---- the answer, from the far worker to the near one ---- */
 
-/* The address as the client knows it: what was added is taken off, and what was removed put back. */
+/* What the client has called it. */
+static const char *address_of_client(const struct link *l)
+{
+    struct amqp_terminus_view t;
+    if (l->is_incoming)
+        amqp_link_peer_target(&l->amqp, &t);
+    else
+        amqp_link_peer_source(&l->amqp, &t);
+    return t.address;
+}
+
+/* The address as the client knows it: what was added is taken off, and what was removed put back. NULL: as it came.
+ * Ownership: the caller's. */
 static char *address_for_client(const struct link *l, const char *address)
 {
     const struct routed_link *r = l->routed;
     if (!r->address || !address)
         return NULL;
-    if (strcmp(address, r->address) == 0 && l->wanted)
-        return xstrdup(l->wanted);
+    if (strcmp(address, r->address) == 0)
+        return xstrdup(address_of_client(l));
     const char *rest = routed_without_prefix(address, r->added);
-    return r->added && rest == address ? NULL : routed_with_prefix(r->removed, rest);
+    if (r->added && rest == address)
+        return NULL;
+    char *whole = routed_with_prefix(r->removed, rest), *own = xstrdup(routed_without_prefix(whole, l->conn->tenant));
+    free(whole);
+    return own;
 }
 
 /* An address in an encoded terminus, as text; NULL: none. Ownership: the caller's. */
