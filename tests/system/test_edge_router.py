@@ -16,6 +16,7 @@ from support.recording import Hosting, Swapped
 from support.router import Config
 from support.tool import output
 from support.traffic import Traffic
+from support.waypoint import Capability, Waypoint
 from support.wire import Wire, encode
 
 # docs/differences-from-qpid-dispatch.md: the version is our own; the window of a session is bounded, and so are its handles.
@@ -208,7 +209,7 @@ def test_recorded_request_between_two_edges_is_ours(start_router, peers):
 
 
 def with_edges(config):
-    config.listener("edge", role="edge")
+    return config.listener("edge", role="edge")
 
 
 @pytest.fixture
@@ -523,3 +524,72 @@ def test_tools_show_edges_and_their_uplinks(tree):
     assert re.search(r"edge\s+E\s", addresses) and re.search(r"edge\s+G\s", addresses), addresses
     links = output("qdstat", "-b", at_e, "-l")
     assert "edge-downlink" in links and re.search(r"_edge\b", links), links
+
+
+# -- edges that are lost, and what passes through them
+
+
+def test_killed_edge_gives_back_what_was_under_way(tree, peers):
+    """Consumers at two edges share an address; one edge is killed under load, and the other has the rest."""
+    flow = Traffic(peers, tree["B"], tree.edges["F"], "balanced/shared")
+    flow.inboxes.append(peers.connect(tree.edges["E"]).receiver("balanced/shared", credit=200))
+    tree.wait_subscribed("balanced/shared", at="A", local=2)
+    flow.until_accepted()
+    assert all(inbox.messages for inbox in flow.inboxes)
+    for _ in range(5):
+        flow.step()
+    tree.edges["F"].kill()
+    assert flow.until_accepted() < seconds(5)
+    counts = flow.check()
+    assert counts[ACCEPTED] >= 200, counts
+
+
+@pytest.fixture
+def phased(start_mesh, start_router):
+    """Interior A, and edges E and F at it, with waypoints and fallback destinations configured in all."""
+    def phases(config):
+        config.add("address", prefix="wp", waypoint=True).add("address", prefix="fb", enableFallback=True)
+        return config
+
+    mesh = start_mesh("AB", conf={"A": lambda config: with_edges(phases(config)), "B": phases})
+    mesh.edges = {name: start_router(phases(edge_config(name, mesh["A"].ports["edge"])), name=name) for name in "EF"}
+    for edge in mesh.edges.values():
+        wait_uplink(edge, "A")
+    return mesh
+
+
+@pytest.mark.parametrize("at", ["A", "B", "E", "F"])
+def test_waypoint_anywhere_is_passed_by_messages_between_edges(phased, peers, at):
+    """Producer at one edge, consumer at the other; the container inside, or at one of the two edges."""
+    consumer = peers.connect(phased.edges["F"]).receiver("wp.q")
+    waypoint = Waypoint(peers.connect(phased.edges.get(at) or phased[at]), "wp.q", "qd.waypoint")
+    client = peers.connect(phased.edges["E"])
+    producer, anonymous = client.sender("wp.q"), client.sender(None)
+    waypoint.outbox.wait_credit()
+    for box, to in ((producer, None), (anonymous, "wp.q")):
+        delivery = box.send("hello", to=to)
+        waypoint.inbox.wait_count(1)
+        assert not consumer.messages, "it has gone past the waypoint"
+        waypoint.pass_on()
+        assert consumer.next().body == "hello"
+        assert box.outcome(delivery).state == ACCEPTED
+
+
+@pytest.mark.parametrize("at", ["A", "B", "E", "F"])
+def test_fallback_anywhere_has_what_nobody_else_takes_of_an_edge(phased, peers, at):
+    """The primary consumer is at another edge and goes; the fallback one is inside, or at one of the two edges."""
+    first, client = peers.connect(phased.edges["F"]), peers.connect(phased.edges["E"])
+    primary = first.receiver("fb.q")
+    fallback = peers.connect(phased.edges.get(at) or phased[at]).receiver("fb.q", options=[Capability("qd.fallback")])
+    producer = client.sender("fb.q")
+    manager = Manager(phased.edges["E"])
+    # The edge has been told of the primary one, and its outlink is a receiver.
+    peers.wait(lambda: {row["key"]: row["subscriberCount"] for row in manager.query("router.address", "key", "subscriberCount")}
+               .get("M0fb.q") == 1, 10, "the edge to hear of the consumer")
+    manager.close()
+    assert producer.outcome(producer.send("to the primary")).state == ACCEPTED
+    assert primary.next().body == "to the primary"
+    primary.close()
+    phased.wait_subscribed("0fb.q", at="B", remote=0)
+    peers.wait(lambda: producer.outcome(producer.send("to the fallback")).state == ACCEPTED, 10, "it to be redirected")
+    assert fallback.next().body == "to the fallback"
