@@ -52,14 +52,18 @@ static void make_room(const struct connector *connector)
         atomic_fetch_sub_explicit(&accepted, 1, memory_order_relaxed);
 }
 
-/* ---- letters ---- */
+/* ---- letters ----
+ *
+ * A letter is on its way exactly while there are bits beside it: who sets the first posts it, and its delivery takes
+ * them all. Were it posted for each, one might be left in the box whose bits have been taken with the one before, and
+ * what they were about could be freed under it. */
 
 static void log_failure(struct connection *c, const char *condition, const char *description);
 
 static void tell_control(struct connection *c, uint32_t bit)
 {
-    atomic_fetch_or(&c->control_bits, bit);
-    registry_post(&c->to_control);
+    if (!atomic_fetch_or(&c->control_bits, bit))
+        registry_post(&c->to_control);
 }
 
 void connection_tell(struct connection *c, uint32_t bits)
@@ -68,7 +72,8 @@ void connection_tell(struct connection *c, uint32_t bits)
     uint32_t before = atomic_fetch_or(&c->worker_bits, bits);
     for (int n = __builtin_popcount(bits & ~before); n > 0; n--)
         connection_ref(c);
-    worker_post(c->io.worker, &c->to_worker);
+    if (!before)
+        worker_post(c->io.worker, &c->to_worker);
 }
 
 /* Without a Close, as if the network had failed: that makes clients connect again, where a Close ends them (proton
@@ -123,8 +128,8 @@ static struct link *link_of(struct amqp_link *a)
 
 void link_tell_control(struct link *l, uint32_t bit)
 {
-    atomic_fetch_or(&l->control_bits, bit);
-    registry_post(&l->to_control);
+    if (!atomic_fetch_or(&l->control_bits, bit))
+        registry_post(&l->to_control);
 }
 
 void link_bury(struct link *l)

@@ -116,7 +116,8 @@ struct outgoing {
     bool is_idle; /* a streaming link that carries nothing */
 };
 
-/* What control tells a link's worker, and the other way, as bits beside a letter. */
+/* What control tells a link's worker, and the other way, as bits beside a letter, which is posted with the first of
+ * them (connection.c). */
 enum link_to_control { LINK_ATTACH = 1, LINK_GONE = 2, LINK_RELEASED = 4, LINK_DRY = 8 };
 enum link_to_worker { LINK_ANSWER = 1, LINK_REACHABLE = 2, LINK_BURIED = 4, LINK_SILENT = 8 };
 

@@ -177,8 +177,8 @@ static void tell_link(struct link *l, uint32_t bits)
 {
     if (atomic_load(&registry.stopping))
         return;
-    atomic_fetch_or(&l->worker_bits, bits);
-    worker_post(worker_by_index(l->token.worker), &l->to_worker);
+    if (!atomic_fetch_or(&l->worker_bits, bits))
+        worker_post(worker_by_index(l->token.worker), &l->to_worker);
 }
 
 static void tell_senders(const struct address *a) ON_CONTROL
