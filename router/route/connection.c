@@ -140,6 +140,8 @@ void link_bury(struct link *l)
 
 void link_abandon(struct link *l)
 {
+    if (!l->is_incoming && l->out.queue.next)
+        outgoing_abandon(l);
     if (!l->is_incoming)
         relay_end_all(l);
     link_tell_control(l, LINK_RELEASED);
@@ -312,10 +314,12 @@ static void link_on_letter(struct letter *letter)
     if (bits & LINK_SILENT)
         trunk_silent(l->conn);
     if (bits & LINK_BURIED) {
+        if (!l->is_incoming && l->out.queue.next) {
+            l->out.buried = true;
+            outgoing_buried(l);
+        }
         if (l->is_incoming || !relay_is_busy(l))
             link_bury(l);
-        else
-            l->out.buried = true;
     }
 }
 

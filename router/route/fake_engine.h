@@ -383,6 +383,8 @@ static int teardown(void **state)
             incoming_gone(links[i]);
         else if (!was_gone)
             outgoing_gone(links[i]);
+        if (!links[i]->is_incoming)
+            outgoing_abandon(links[i]);
     }
     for (int i = 0; i < link_count; i++) {
         free(links[i]->wanted);

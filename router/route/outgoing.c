@@ -8,6 +8,7 @@
 #include <router/route/relay.h>
 #include <router/route/stream.h>
 #include <router/route/topology.h>
+#include <router/route/waiting.h>
 #include <stdlib.h>
 #include <trunkline/amqp/message.h>
 #include <trunkline/base/alloc.h>
@@ -15,106 +16,12 @@
 #include <trunkline/base/buffer.h>
 #include <trunkline/base/log.h>
 
-/* A piece of payload that waits. */
-struct chunk {
-    struct chunk *next;
-    struct slice rest; /* not sent yet; buf counted, NULL: the octets are below */
-    bool held;         /* the origin waits to hear that it has left */
-    uint8_t octets[];
-};
-
-/* A message that waits, or that is partly sent and whose rest is still to come. */
-struct message {
-    struct list node;
-    struct origin origin;
-    uint32_t message_format;
-    bool settled;  /* by its sender */
-    bool started;  /* some of it is sent */
-    bool complete; /* its last frame is here */
-    bool answered; /* its outcome came before its last frame: it is no longer in hand */
-    bool annotated;
-    bool needs_offer;
-    struct amqp_state state; /* raw is ours */
-    size_t size;             /* octets that have been appended */
-    struct stamp stamp;
-    struct chunk *first, **tail;
-};
-
 void outgoing_init(struct link *l)
 {
     list_init(&l->out.queue);
     list_init(&l->out.gathering);
     list_init(&l->out.stream);
     patience_init(l);
-}
-
-static void chunk_free(struct chunk *c)
-{
-    if (c->rest.buf)
-        buffer_unref(c->rest.buf);
-    free(c);
-}
-
-/* Small pieces are copied: keeping 64 KiB of buffer for the sake of 100 octets would let waiting messages fill memory.
- */
-enum { COPY_LIMIT = 8192 };
-
-static void message_append(struct message *m, const struct slice *payload, bool held)
-{
-    bool counted = payload->buf && payload->len >= COPY_LIMIT;
-    struct chunk *c = xmalloc(sizeof *c + (counted ? 0 : payload->len));
-    m->size += payload->len;
-    c->next = NULL;
-    c->held = held;
-    c->rest = *payload;
-    if (counted) {
-        buffer_ref(payload->buf);
-    } else {
-        if (payload->len)
-            memcpy(c->octets, payload->data, payload->len);
-        c->rest = (struct slice){.data = c->octets, .len = payload->len};
-    }
-    *m->tail = c;
-    m->tail = &c->next;
-}
-
-static struct message *message_new(const struct frame *f)
-{
-    struct message *m = xcalloc(1, sizeof *m);
-    m->origin = f->origin;
-    m->message_format = f->message_format;
-    m->settled = f->settled;
-    m->annotated = f->annotated;
-    m->complete = !f->more;
-    m->stamp = f->stamp;
-    m->needs_offer = f->needs_offer;
-    m->state.code = f->state.code;
-    if (f->state.raw.len) {
-        uint8_t *raw = xmalloc(f->state.raw.len);
-        memcpy(raw, f->state.raw.data, f->state.raw.len);
-        m->state.raw = (struct slice){.data = raw, .len = f->state.raw.len};
-    }
-    m->tail = &m->first;
-    return m;
-}
-
-static void message_free(struct message *m)
-{
-    for (struct chunk *c = m->first, *next; c; c = next) {
-        next = c->next;
-        chunk_free(c);
-    }
-    free((void *)m->state.raw.data);
-    free(m);
-}
-
-/* Frames that wait in m and whose origin wants to hear of them. */
-static uint32_t message_held_frames(const struct message *m)
-{
-    uint32_t n = 0;
-    for (const struct chunk *c = m->first; c; c = c->next)
-        n += c->held;
-    return n;
 }
 
 /* What waits and what is unsettled: both are in hand. */
@@ -569,9 +476,32 @@ static bool was_the_last(const struct link *l, const struct origin *o)
            address_routes(l->address)->remote_count == 0;
 }
 
+/* A link between routers that has gone leaves messages behind that another way can take. The ways that are known here
+ * lead over that very link, until control has heard of it: the new ones are there when the link is buried. */
+static bool waits_for_burial(const struct link *l)
+{
+    return l->kind == LINK_DATA && !l->out.buried;
+}
+
+static void keep_for_burial(struct link *l, const struct frame *f)
+{
+    struct frame dressed;
+    const struct frame *g = dress(l, f, &dressed);
+    struct message *m = message_new(g);
+    message_append(m, &g->payload, g->held);
+    list_append(&l->out.queue, &m->node);
+    set_queued(l, l->out.queued + 1);
+    if (g != f)
+        buffer_unref(dressed.payload.buf);
+}
+
 /* l has gone, but the sender's worker did not know yet. */
 static void deliver_elsewhere(struct link *l, const struct frame *f)
 {
+    if (waits_for_burial(l) && f->first && !f->more) {
+        keep_for_burial(l, f);
+        return;
+    }
     struct link_token to;
     struct frame other = *f;
     if (f->first)
@@ -824,14 +754,39 @@ void outgoing_silent(struct link *l)
 
 void outgoing_gone(struct link *l)
 {
-    struct list *n;
+    struct list kept, *n;
+    uint32_t count = 0;
     patience_gone(l);
+    list_init(&kept);
     list_splice(&l->out.queue, &l->out.gathering);
+    while ((n = list_take_first(&l->out.queue))) {
+        struct message *m = list_entry(n, struct message, node);
+        if (waits_for_burial(l) && m->complete && !m->started) {
+            list_append(&kept, n);
+            count++;
+            continue;
+        }
+        turn_away(l, m);
+        message_free(m);
+    }
+    list_splice(&l->out.queue, &kept);
+    set_queued(l, count);
+    stream_gone(l);
+}
+
+void outgoing_buried(struct link *l)
+{
+    struct list *n;
     while ((n = list_take_first(&l->out.queue))) {
         struct message *m = list_entry(n, struct message, node);
         turn_away(l, m);
         message_free(m);
     }
     set_queued(l, 0);
-    stream_gone(l);
+}
+
+void outgoing_abandon(struct link *l)
+{
+    for (struct list *n; (n = list_take_first(&l->out.queue));)
+        message_free(list_entry(n, struct message, node));
 }

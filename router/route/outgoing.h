@@ -33,7 +33,11 @@ void outgoing_silent(struct link *l);
 /* l has not moved for too long: of what waits and holds credit elsewhere, give that back; drop and count what is more
  * than l's capacity (patience.h). */
 void outgoing_shed(struct link *l);
-/* l has gone: turn away what waits. */
+/* l has gone: turn away what waits. Whole messages on a link between routers stay until it is buried, when the ways
+ * that lead around it are known. */
 void outgoing_gone(struct link *l);
+void outgoing_buried(struct link *l);
+/* The router stops: nobody is to have what is left. */
+void outgoing_abandon(struct link *l);
 
 #endif

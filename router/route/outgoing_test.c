@@ -525,6 +525,31 @@ static void test_outgoing_settled_by_its_sender_goes_settled_to_an_old_router(vo
     assert_int_equal(tx->in.in_hand, 0);
 }
 
+/* Where it can go now is known when the link is buried; nobody is told anything before. */
+static void test_outgoing_link_to_a_router_gone_keeps_whole_messages_until_it_is_buried(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *shared = new_shared_link(0), *tx = new_link("tx", true, a);
+    route_to(a, &shared, 1);
+    incoming_start(tx);
+    comes(tx, "waits", false, true, false, false);
+    comes(tx, "halfway", false, true, true, false);
+    said[0] = 0;
+    shared->gone = true;
+    outgoing_gone(shared);
+    assert_null(strstr(said, "#0"));
+    assert_int_equal(shared->out.queued, 1);
+    comes(tx, "late", false, true, false, false); /* its sender has not heard of it */
+    assert_int_equal(shared->out.queued, 2);
+    said[0] = 0;
+    shared->out.buried = true;
+    outgoing_buried(shared);
+    assert_int_equal(shared->out.queued, 0);
+    assert_non_null(strstr(said, "tx: #0 released"));
+    assert_int_equal(link_load_outstanding(&shared->load), 0);
+}
+
 /* At once, and after it has waited. */
 static void test_outgoing_stamp_goes_to_routers_of_ours_alone(void **state)
 {
@@ -578,6 +603,7 @@ int main(void)
         TEST(test_outgoing_abort_on_a_streaming_link_frees_it),
         TEST(test_outgoing_settled_by_its_sender_waits_for_the_next_router_of_ours),
         TEST(test_outgoing_settled_by_its_sender_goes_settled_to_an_old_router),
+        TEST(test_outgoing_link_to_a_router_gone_keeps_whole_messages_until_it_is_buried),
         TEST(test_outgoing_stamp_goes_to_routers_of_ours_alone),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
