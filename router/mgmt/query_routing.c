@@ -220,6 +220,16 @@ static uint64_t address_egress(const struct address *a)
     return a->past_egress + sum_of_links(&a->receivers, false);
 }
 
+static uint64_t address_ingress_container(const struct address *a)
+{
+    return a->past_ingress_container + sum_of_links(&a->senders, true);
+}
+
+static uint64_t address_egress_container(const struct address *a)
+{
+    return a->past_egress_container + sum_of_links(&a->receivers, true);
+}
+
 /* A list by router index while there are other routers; without any there is nothing outstanding towards them. */
 static PyObject *address_tracked(const struct address *a)
 {
@@ -250,8 +260,8 @@ static uint64_t containers_of(const struct address *a)
     X(deliveriesTransit, query_number(0))                                                                              \
     X(deliveriesToContainer, query_number(LOAD(o->in_process_count)))                                                  \
     X(deliveriesFromContainer, query_number(0))                                                                        \
-    X(deliveriesEgressRouteContainer, query_number(sum_of_links(&o->receivers, true)))                                 \
-    X(deliveriesIngressRouteContainer, query_number(sum_of_links(&o->senders, true)))                                  \
+    X(deliveriesEgressRouteContainer, query_number(address_egress_container(o)))                                       \
+    X(deliveriesIngressRouteContainer, query_number(address_ingress_container(o)))                                     \
     X(transitOutstanding, query_none())                                                                                \
     X(trackedDeliveries, address_tracked(o))                                                                           \
     X(priority, PyLong_FromLong(o->priority))                                                                          \

@@ -655,10 +655,10 @@ void registry_totals(struct registry_totals *out)
 static void leave_address(struct link *l, struct address *a) ON_CONTROL
 {
     uint64_t deliveries = stat_get(&l->stats.deliveries);
-    if (l->is_incoming)
-        a->past_ingress += deliveries;
-    else
-        a->past_egress += deliveries;
+    bool is_container = l->conn->settings->role == ROLE_ROUTE_CONTAINER;
+    *(l->is_incoming ? &a->past_ingress : &a->past_egress) += deliveries;
+    if (is_container)
+        *(l->is_incoming ? &a->past_ingress_container : &a->past_egress_container) += deliveries;
     registry_part(l);
 }
 

@@ -76,8 +76,9 @@ struct address {
     uint32_t user_count; /* links that may still reach it, those that have gone and are not released included */
     uint32_t *remotes;   /* indices of other routers that have receivers */
     uint32_t remote_count;
-    uint64_t past_ingress, past_egress; /* of links that have ended */
-    struct edge_proxy *proxy;           /* of an edge router, edge_proxy.h; NULL: none */
+    uint64_t past_ingress, past_egress;                     /* of links that have ended */
+    uint64_t past_ingress_container, past_egress_container; /* of these, in connections to containers */
+    struct edge_proxy *proxy;                               /* of an edge router, edge_proxy.h; NULL: none */
 };
 
 struct table;

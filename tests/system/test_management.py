@@ -9,7 +9,7 @@ from proton.handlers import MessagingHandler
 from proton.reactor import Container
 
 from support.deadline import wait_until
-from support.peers import MODIFIED, RELEASED, Peers
+from support.peers import ACCEPTED, MODIFIED, RELEASED, Peers
 from support.router import Config
 from support.tool import failure, output
 from support.wire import ATTACH, SOURCE, TRANSFER, Wire, described
@@ -243,6 +243,28 @@ def test_management_links_with_all_attributes_are_all_there(router):
         links = manage(router, "query", "--type=router.link")
     assert {link["linkName"] for link in links} >= {"l%d" % handle for handle in range(700)}
     assert all(len(link["ingressHistogram"]) == 128 for link in links if link["linkDir"] == "out")
+
+
+def test_management_address_counts_of_containers_go_on_after_their_links_have_gone(start_router, peers):
+    router = start_router(Config().listener("containers", role="route-container"))
+    container = peers.connect(("127.0.0.1", router.ports["containers"]))
+
+    def counted():
+        row = next(a for a in manage(router, "query", "--type=router.address") if a["key"] == "M0closest/kept")
+        return [row["deliveries" + name] for name in ("Ingress", "Egress", "IngressRouteContainer", "EgressRouteContainer")]
+
+    stays = peers.connect(router).receiver("closest/kept", credit=0)
+    inbox, outbox = container.receiver("closest/kept"), container.sender("closest/kept")
+    deliveries = [outbox.send(i) for i in range(5)]
+    stays.link.flow(10)
+    assert all(outbox.outcome(delivery).state == ACCEPTED for delivery in deliveries)
+    live = counted()
+    assert live[0] == live[2] == 5 and live[1] == 5 and 0 < live[3] <= 5
+    inbox.close()
+    outbox.close()
+    wait_until(lambda: not [link for link in manage(router, "query", "--type=router.link")
+                            if link["owningAddr"] == "M0closest/kept" and link["linkDir"] == "in"], 10, "the link to go")
+    assert counted() == live
 
 
 def test_management_router_counts_go_on_after_links_have_gone(router, peers):
