@@ -29,6 +29,8 @@
 #include <trunkline/base/clock.h>
 #include <trunkline/base/lock.h>
 #include <trunkline/base/log.h>
+#include <trunkline/base/memory.h>
+#include <trunkline/base/timer.h>
 #include <trunkline/io/loop.h>
 #include <unistd.h>
 
@@ -45,6 +47,7 @@ static struct {
     struct loop *loop;
     struct letter start;
     struct loop_watch signals;
+    struct timer trim;
     int end_signal; /* what ended it; 0: nothing yet */
     bool failed;
 } process = {.daemon = {.report = -1}};
@@ -152,6 +155,14 @@ static void on_start(struct letter *l)
     management_warm_up();
 }
 
+/* What bursts of clients have left free. */
+static void on_trim(struct timer *t)
+{
+    enum { TRIM_EACH_MS = 10000 };
+    memory_trim();
+    loop_timer_after(process.loop, t, TRIM_EACH_MS);
+}
+
 /* As many descriptors as we may have: each connection is one. */
 static void raise_file_limit(void)
 {
@@ -183,7 +194,10 @@ static void run(const sigset_t *signals) ON_CONTROL
     apply_use_loop(process.loop);
     process.start = (struct letter)LETTER_INIT(on_start);
     loop_post(process.loop, &process.start);
+    timer_init(&process.trim, on_trim);
+    on_trim(&process.trim);
     loop_run(process.loop);
+    timer_cancel(&process.trim);
     if (apply_has_router())
         router_stop();
     loop_watch_remove(process.loop, &process.signals);
