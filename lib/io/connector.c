@@ -330,15 +330,17 @@ static int64_t or_default_ms(int64_t configured, int64_t otherwise)
     return configured ? configured : otherwise;
 }
 
-static mono_ms delay_after(const struct connector *c, bool was_up)
+static mono_ms delay_after(const struct connector *c, enum connector_failure how)
 {
     if (c->url_count > 1)
         return or_default_ms(c->conf.with_failover_ms, 1000);
-    return was_up ? or_default_ms(c->conf.after_loss_ms, 2000) : or_default_ms(c->conf.after_failure_ms, 5000);
+    return how == CONNECTOR_LOST ? or_default_ms(c->conf.after_loss_ms, 2000)
+                                 : or_default_ms(c->conf.after_failure_ms, 5000);
 }
 
 /* An attempt has failed, or the connection was lost. */
-static void has_failed(struct connector *c, const char *host, const char *service, bool was_up, const char *why)
+static void has_failed(struct connector *c, const char *host, const char *service, enum connector_failure how,
+                       const char *why)
 {
     if (c->state == CONNECTOR_CLOSING) {
         look_if_gone(c);
@@ -347,18 +349,18 @@ static void has_failed(struct connector *c, const char *host, const char *servic
     c->state = CONNECTOR_FAILED;
     move_on(c);
     if (c->ops->failed)
-        c->ops->failed(c, host, service, was_up, why);
+        c->ops->failed(c, host, service, how, why);
     if (c->state == CONNECTOR_CLOSING || c->conf.retry_off) /* `failed` may close */
         return;
     c->state = CONNECTOR_CONNECTING;
-    loop_timer_after(c->home, &c->retry, delay_after(c, was_up));
+    loop_timer_after(c->home, &c->retry, delay_after(c, how));
 }
 
 /* has_failed() with strings that do not depend on the list of URLs, which `failed` may change. */
-static void url_has_failed(struct connector *c, size_t index, bool was_up, const char *why)
+static void url_has_failed(struct connector *c, size_t index, enum connector_failure how, const char *why)
 {
     char *host = xstrdup(c->urls[index].host), *service = xstrdup(c->urls[index].service);
-    has_failed(c, host, service, was_up, why);
+    has_failed(c, host, service, how, why);
     free(host);
     free(service);
 }
@@ -371,7 +373,7 @@ static void connection_lost(struct connector *c)
     c->has_connection = c->lost_early = false;
     if (was_up)
         c->tries = 0;
-    url_has_failed(c, c->current, was_up, why ? why : "connection closed");
+    url_has_failed(c, c->current, was_up ? CONNECTOR_LOST : CONNECTOR_NOT_UP, why ? why : "connection closed");
     free(why);
 }
 
@@ -404,7 +406,7 @@ static void attempt_ended(struct attempt *a)
         if (c->lost_early)
             connection_lost(c);
     } else {
-        has_failed(c, a->host, a->service, false, a->why);
+        has_failed(c, a->host, a->service, CONNECTOR_UNREACHED, a->why);
     }
     attempt_free(a);
 }
@@ -457,7 +459,7 @@ static void on_resolved(struct resolution *r, struct addrinfo *found, const char
     }
     if (found)
         freeaddrinfo(found);
-    url_has_failed(c, c->current, false, why);
+    url_has_failed(c, c->current, CONNECTOR_UNREACHED, why);
 }
 
 static void begin_attempt(struct connector *c)
@@ -469,7 +471,7 @@ static void begin_attempt(struct connector *c)
     c->tries++;
     if (service_port(u->service, &port) != OK) {
         char *why = xasprintf("'%s' is neither a port number nor a known service name", u->service);
-        url_has_failed(c, c->current, false, why);
+        url_has_failed(c, c->current, CONNECTOR_UNREACHED, why);
         free(why);
     } else if (resolve_number(u->host, port, &found) == OK) {
         connect_to(c, found);

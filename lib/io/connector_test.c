@@ -12,7 +12,8 @@ static _Atomic int connected, wrong;
 static _Atomic int last_fd = -1;
 static int failed, closed;
 static char failures[32][16]; /* the service of each */
-static bool was_up_last, close_when_failed;
+static enum connector_failure how_last;
+static bool close_when_failed;
 static char why_last[256];
 static mono_ms failed_at, connected_at;
 
@@ -25,14 +26,15 @@ static void on_connected(struct connector *c, struct worker *w, int fd, const ch
     atomic_fetch_add(&connected, 1);
 }
 
-static void on_failed(struct connector *c, const char *host, const char *service, bool was_up, const char *why)
+static void on_failed(struct connector *c, const char *host, const char *service, enum connector_failure how,
+                      const char *why)
 {
     assert_true(thread_is_control() && *host);
     assert_int_equal(connector_state(c), CONNECTOR_FAILED);
     if (failed < 32)
         snprintf(failures[failed], sizeof failures[0], "%s", service);
     failed++;
-    was_up_last = was_up;
+    how_last = how;
     failed_at = loop_now(control);
     snprintf(why_last, sizeof why_last, "%s", why);
     if (close_when_failed)
@@ -138,7 +140,7 @@ static void test_connector_connects_and_again_after_a_loss(void **state)
     connector_lost(c, "it went away");
     run_until(control, is_connected_again);
     assert_int_equal(failed, 1);
-    assert_true(was_up_last);
+    assert_int_equal(how_last, CONNECTOR_LOST);
     assert_string_equal(why_last, "it went away");
     assert_true(connected_at - failed_at >= 40);
     close(atomic_load(&last_fd));
@@ -157,7 +159,7 @@ static void test_connector_loss_before_it_was_up_is_a_failed_attempt(void **stat
     close(atomic_load(&last_fd));
     connector_lost(c, "refused to talk");
     run_until(control, is_connected_again);
-    assert_false(was_up_last);
+    assert_int_equal(how_last, CONNECTOR_NOT_UP);
     assert_true(connected_at - failed_at >= 80);
     close(atomic_load(&last_fd));
     connector_lost(c, NULL);

@@ -103,6 +103,8 @@ static void connection_on_letter(struct letter *l)
             io_conn_abort(&c->io, "no heartbeat");
         else if (bits & CONNECTION_DELETE)
             connection_delete(c);
+        else if ((bits & CONNECTION_CLOSE) && c->container == NULL)
+            io_conn_abort(&c->io, "The connector has been deleted by management request"); /* nobody is there to tell */
         else if (bits & CONNECTION_CLOSE) {
             struct amqp_error error = {.condition = "amqp:connection:forced",
                                        .description = "The connector has been deleted by management request"};
@@ -448,10 +450,12 @@ static void on_lost(struct amqp_delivery *d)
 static void log_failure(struct connection *c, const char *condition, const char *description)
 {
     c->failure_told = true;
-    if (c->connector)
-        LOG_PEER(SERVER, INFO, "[C%llu] Connection to %s failed: %s %s", (unsigned long long)c->id, c->host, condition,
-                 description);
-    else
+    if (c->connector) {
+        free(c->failure);
+        c->failure = xasprintf("[C%llu] Connection to %s failed: %s %s", (unsigned long long)c->id, c->host, condition,
+                               description);
+        LOG_PEER(SERVER, INFO, "%s", c->failure);
+    } else
         LOG_PEER(SERVER, INFO, "[C%llu] Connection from %s (to %s) failed: %s %s", (unsigned long long)c->id, c->host,
                  c->settings->at, condition, description);
 }
@@ -558,6 +562,14 @@ static const struct amqp_handler handler = {
     .session_ended = on_session_ended,
 };
 
+/* The connector's connection has ended. */
+static void tell_connector(struct connection *c)
+{
+    if (c->failure == NULL)
+        c->failure = xasprintf("[C%llu] Connection to %s closed", (unsigned long long)c->id, c->host);
+    connector_lost(c->connector, c->failure);
+}
+
 static void on_ended(struct io_conn *io, const char *why)
 {
     struct connection *c = container_of(io, struct connection, io);
@@ -568,7 +580,7 @@ static void on_ended(struct io_conn *io, const char *why)
     c->ended = true;
     make_room(c->connector);
     if (c->connector)
-        connector_lost(c->connector, why);
+        tell_connector(c);
     tell_control(c, CONNECTION_GONE);
 }
 
@@ -592,10 +604,8 @@ static enum err start_engine(struct connection *c, const char *hostname)
     properties[2] = (struct amqp_property){.key = "qd.conn-id", .number = (int32_t)c->id};
     if (s->role == ROLE_INTER_ROUTER || s->role == ROLE_EDGE)
         properties[count++] = (struct amqp_property){.key = "qd.annotations-version", .number = 1};
-    if (s->role == ROLE_INTER_ROUTER) {
-        if (s->cost > 1)
-            properties[count++] = (struct amqp_property){.key = "qd.inter-router-cost", .number = s->cost};
-    }
+    if (s->cost > 1) /* whatever the role, as 1.19 does; only routers look at it */
+        properties[count++] = (struct amqp_property){.key = "qd.inter-router-cost", .number = s->cost};
     if (s->role == ROLE_INTER_ROUTER || s->role == ROLE_EDGE)
         properties[count++] = (struct amqp_property){.key = trunk_peer_hello_key, .number = TRUNK_PEER_HELLO_MS};
     ASSERT(count <= OWN_MAX);
@@ -628,6 +638,15 @@ static enum err start_engine(struct connection *c, const char *hostname)
     return e;
 }
 
+/* The peer of a connector was gone before there was a connection to give a number to. */
+static void tell_reset(struct connector *connector, const char *host, const char *service)
+{
+    char *why = xasprintf("Connection to %s:%s failed: connection reset", host, service);
+    LOG_PEER(SERVER, INFO, "%s", why);
+    connector_lost(connector, why);
+    free(why);
+}
+
 void connection_new(struct worker *w, int fd, struct connection_settings *settings, struct connector *connector,
                     const char *host, const char *service)
 {
@@ -639,7 +658,7 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
         close(fd);
         make_room(connector);
         if (connector)
-            connector_lost(connector, "connection reset");
+            tell_reset(connector, host, service);
         return;
     }
     struct connection *c = xcalloc(1, sizeof *c);
@@ -657,6 +676,7 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
     c->to_worker = (struct letter)LETTER_INIT(connection_on_letter);
     timer_init(&c->handshake, on_handshake_late);
     list_init(&c->node);
+    list_init(&c->dialled_node);
     list_init(&c->delete_node);
     enum err e = start_engine(c, host);
     ASSERT(e == OK); /* settings were checked when they were made */
@@ -665,16 +685,17 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
                t->peer);
     e = io_conn_open(&c->io, w, t, &c->amqp, on_ended);
     if (e != OK) {
-        LOG_PEER(SERVER, ERROR_LEVEL, "[C%llu] cannot watch the connection: %s", (unsigned long long)c->id,
-                 err_text(e));
+        log_failure(c, "amqp:internal-error", err_text(e));
         t->ops->free(t);
         amqp_conn_fini(&c->amqp);
         make_room(connector);
         if (connector)
-            connector_lost(connector, "out of resources");
+            tell_connector(c);
         connection_unref(c);
         return;
     }
+    if (connector)
+        tell_control(c, CONNECTION_MADE);
     if (settings->handshake_timeout_ms)
         loop_timer_after(worker_loop(w), &c->handshake, settings->handshake_timeout_ms);
 }

@@ -60,7 +60,7 @@ enum own_session {
     OWN_SESSION_ALONE = OWN_SESSION_COUNT /* one for this link only */
 };
 
-enum connection_to_control { CONNECTION_OPENED = 1, CONNECTION_GONE = 2 };
+enum connection_to_control { CONNECTION_OPENED = 1, CONNECTION_GONE = 2, CONNECTION_MADE = 4 /* by a connector */ };
 enum connection_to_worker { CONNECTION_CLOSE = 1, CONNECTION_TRACE = 2, CONNECTION_DROP = 4, CONNECTION_DELETE = 8 };
 
 struct connection {
@@ -78,11 +78,12 @@ struct connection {
     /* worker */
     struct timer handshake;
     bool ended, failure_told;
-    bool deleted;                                         /* by management: dropped in the next turn */
-    uint8_t trunk_in, trunk_out;                          /* links between routers for messages, by direction */
-    bool is_of_ours;                                      /* the peer is a router of ours (trunk_peer.h) */
-    bool offers_streams;                                  /* qd.streaming-links is among what it offers */
-    struct streams *streams;                              /* to the peer, stream.h; NULL: there have been none */
+    char *failure;               /* what was told of it last, for its connector; NULL: nothing */
+    bool deleted;                /* by management: dropped in the next turn */
+    uint8_t trunk_in, trunk_out; /* links between routers for messages, by direction */
+    bool is_of_ours;             /* the peer is a router of ours (trunk_peer.h) */
+    bool offers_streams;         /* qd.streaming-links is among what it offers */
+    struct streams *streams;     /* to the peer, stream.h; NULL: there have been none */
     struct amqp_session *own_sessions[OWN_SESSION_COUNT]; /* NULL: not begun */
     /* fixed when control hears of it */
     char *container, *user, *mechanism;
@@ -102,6 +103,7 @@ struct connection {
     struct list node;
     uint64_t listed_as; /* ascending in the registry's list */
     bool listed, closing;
+    struct list dialled_node;   /* in the registry's list of those that connectors have made */
     struct list delete_node;    /* in the list of those to be deleted at the end of the turn */
     struct link *edge_tracking; /* by which an edge router is told of destinations, edge_service.h; NULL: none */
 };

@@ -58,6 +58,7 @@ void connection_unref(struct connection *c)
     free(c->tenant);
     free((uint8_t *)c->properties.data);
     free(c->opened_text);
+    free(c->failure);
     hello_watch_fini(&c->hello);
     free(c->streams);
     free(c);

@@ -26,6 +26,7 @@ static struct {
     struct loop *loop;
     struct route_world *world;
     struct list connections, links;
+    struct list dialled; /* connections that connectors have made, also before they are open */
     uint32_t connection_count, link_count;
     uint64_t last_identity;
     struct list changed;  /* addresses whose routes are to be built at the end of the turn */
@@ -45,6 +46,7 @@ void registry_init(struct loop *loop, struct route_world *world)
     registry.loop = loop;
     registry.world = world;
     list_init(&registry.connections);
+    list_init(&registry.dialled);
     list_init(&registry.links);
     list_init(&registry.changed);
     list_init(&registry.answered);
@@ -69,7 +71,7 @@ bool registry_is_stopping(void)
 
 void registry_fini(void)
 {
-    ASSERT(list_is_empty(&registry.connections) && list_is_empty(&registry.links));
+    ASSERT(list_is_empty(&registry.connections) && list_is_empty(&registry.links) && list_is_empty(&registry.dialled));
     loop_hook_remove(&registry.hook);
 }
 
@@ -123,11 +125,21 @@ void registry_delete_connection(struct connection *c)
     c->closing = true;
 }
 
-/* A connection that one of our connectors has made is open. */
-static void connection_of_connector(struct connection *c) ON_CONTROL
+void registry_close_connections_of(const struct connector *connector)
 {
-    failover_learn(c->connector, c->properties);
-    /* The connector was removed while its connection opened: nobody could tell it so until now. */
+    list_for_each(n, &registry.dialled)
+    {
+        struct connection *c = list_entry(n, struct connection, dialled_node);
+        if (c->connector == connector)
+            connection_tell(c, CONNECTION_CLOSE);
+    }
+}
+
+/* One of our connectors has made a connection. */
+static void connection_made(struct connection *c) ON_CONTROL
+{
+    list_append(&registry.dialled, &c->dialled_node);
+    /* The connector was removed while it connected: nobody could tell the connection so until now. */
     if (connector_state(c->connector) == CONNECTOR_CLOSING)
         connection_tell(c, CONNECTION_CLOSE);
 }
@@ -137,13 +149,15 @@ void registry_on_connection(struct letter *l)
     assert_on_control();
     struct connection *c = container_of(l, struct connection, to_control);
     uint32_t bits = atomic_exchange(&c->control_bits, 0);
+    if ((bits & CONNECTION_MADE) && !(bits & CONNECTION_GONE))
+        connection_made(c);
     if (bits & CONNECTION_OPENED) {
         list_append(&registry.connections, &c->node);
         c->listed_as = registry_next_identity();
         registry.connection_count++;
         c->listed = true;
         if (c->connector && !(bits & CONNECTION_GONE)) {
-            connection_of_connector(c);
+            failover_learn(c->connector, c->properties);
             uplink_connection_opened(c);
         }
         LOG_IF(ROUTER_CORE, INFO, "[C%llu] %s", (unsigned long long)c->id, c->opened_text);
@@ -152,6 +166,7 @@ void registry_on_connection(struct letter *l)
     }
     if (!(bits & CONNECTION_GONE))
         return;
+    list_remove(&c->dialled_node);
     if (c->listed) {
         container_connection_gone(c);
         link_route_connection_gone(c);

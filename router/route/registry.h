@@ -16,6 +16,7 @@
 #include <trunkline/base/list.h>
 #include <trunkline/base/lock.h>
 
+struct connector;
 struct loop;
 
 /* loop: control's. world: the table and rules are read and (the table) changed. */
@@ -58,6 +59,8 @@ struct list *registry_links(void) ON_CONTROL;       /* of struct link.node, by i
 uint32_t registry_connection_count(void) ON_CONTROL;
 uint32_t registry_link_count(void) ON_CONTROL;
 struct connection *registry_connection(uint64_t id) ON_CONTROL; /* NULL: none */
+/* Ask those that a connector has made to close, also one that is not open yet. */
+void registry_close_connections_of(const struct connector *connector) ON_CONTROL;
 /* Drop it, once all that control sends in this turn is under way. */
 void registry_delete_connection(struct connection *c) ON_CONTROL;
 

@@ -182,6 +182,7 @@ static struct link *attach(const char *address, bool is_incoming, bool is_dynami
 {
     struct connection *c = xcalloc(1, sizeof *c);
     list_init(&c->delete_node);
+    list_init(&c->dialled_node);
     connection_settings_ref(&settings);
     atomic_init(&c->refs, 1);
     c->settings = &settings;
@@ -570,12 +571,14 @@ static void test_registry_receivers_that_leave_together_are_buried_after_one_cha
     assert_null(find("M0q"));
 }
 
-static void test_registry_connection_of_a_removed_connector_is_closed_when_it_opens(void **state)
+static void test_registry_connection_of_a_removed_connector_is_closed_before_it_opens(void **state)
 {
     (void)state;
+    assert_on_control();
     for (int removed = 0; removed <= 1; removed++) {
         struct connection *c = xcalloc(1, sizeof *c);
         list_init(&c->delete_node);
+        list_init(&c->dialled_node);
         connection_settings_ref(&settings);
         atomic_init(&c->refs, 1);
         c->settings = &settings;
@@ -584,9 +587,18 @@ static void test_registry_connection_of_a_removed_connector_is_closed_when_it_op
         c->to_control = (struct letter)LETTER_INIT(registry_on_connection);
         told = 0;
         fake_state = removed ? CONNECTOR_CLOSING : CONNECTOR_SUCCESS;
-        atomic_fetch_or(&c->control_bits, CONNECTION_OPENED);
+        atomic_fetch_or(&c->control_bits, CONNECTION_MADE);
         registry_post(&c->to_control);
         assert_int_equal(told, removed ? CONNECTION_CLOSE : 0);
+        told = 0;
+        registry_close_connections_of((struct connector *)&told); /* another one's */
+        assert_int_equal(told, 0);
+        registry_close_connections_of(c->connector);
+        assert_int_equal(told, CONNECTION_CLOSE);
+        told = 0;
+        atomic_fetch_or(&c->control_bits, CONNECTION_OPENED);
+        registry_post(&c->to_control);
+        assert_int_equal(told, 0);
         atomic_fetch_or(&c->control_bits, CONNECTION_GONE);
         registry_post(&c->to_control);
     }
@@ -619,6 +631,7 @@ static struct connection *new_connection(void)
 {
     struct connection *c = xcalloc(1, sizeof *c);
     list_init(&c->delete_node);
+    list_init(&c->dialled_node);
     connection_settings_ref(&settings);
     atomic_init(&c->refs, 1);
     c->settings = &settings;
@@ -756,7 +769,7 @@ int main(void)
         cmocka_unit_test(test_registry_totals_do_not_shrink_when_links_leave),
         cmocka_unit_test(test_registry_own_address_stays_without_users),
         cmocka_unit_test(test_registry_receivers_that_leave_together_are_buried_after_one_change),
-        cmocka_unit_test(test_registry_connection_of_a_removed_connector_is_closed_when_it_opens),
+        cmocka_unit_test(test_registry_connection_of_a_removed_connector_is_closed_before_it_opens),
     };
     settings.refs = 1;
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -285,12 +285,17 @@ static void on_connected(struct connector *c, struct worker *w, int fd, const ch
     connection_new(w, fd, rc->settings, c, host, service);
 }
 
-static void on_connect_failed(struct connector *c, const char *host, const char *service, bool was_up, const char *why)
+/* What a connection ended of it has logged itself, and says in the same words. */
+static void on_connect_failed(struct connector *c, const char *host, const char *service, enum connector_failure how,
+                              const char *why)
 {
     struct router_connector *rc = connector_owner(c);
+    if (how != CONNECTOR_UNREACHED) {
+        snprintf(rc->message, sizeof rc->message, "%s", why);
+        return;
+    }
     snprintf(rc->message, sizeof rc->message, "Connection to %s:%s failed: %s", host, service, why);
-    if (!was_up)
-        LOG_PEER(SERVER, INFO, "Connection to %s:%s failed: %s", host, service, why);
+    LOG_PEER(SERVER, INFO, "%s", rc->message);
 }
 
 static void connector_release(struct router_connector *rc) ON_CONTROL
@@ -341,24 +346,13 @@ enum err router_add_connector(const char *identity, const char *host, const char
     return OK;
 }
 
-/* Close the connection that a connector made, if there is one. */
-static void close_connections_of(const struct connector *c) ON_CONTROL
-{
-    list_for_each(n, registry_connections())
-    {
-        struct connection *conn = list_entry(n, struct connection, node);
-        if (conn->connector == c)
-            connection_tell(conn, CONNECTION_CLOSE);
-    }
-}
-
 enum err router_remove_connector(const char *identity)
 {
     struct router_connector *rc = find_connector(identity);
     if (!rc)
         return ERR_NOT_FOUND;
     list_remove(&rc->node);
-    close_connections_of(rc->connector);
+    registry_close_connections_of(rc->connector);
     connector_close(rc->connector);
     return OK;
 }

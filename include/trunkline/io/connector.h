@@ -32,6 +32,13 @@ struct connector_url {
     const char *hostname; /* what the peer wants to be called, or NULL. Kept, not used */
 };
 
+/* How far what has failed had come. */
+enum connector_failure {
+    CONNECTOR_UNREACHED, /* there was no connection: no such name, nobody listens, no answer */
+    CONNECTOR_NOT_UP,    /* there was one, which ended before connector_is_up() */
+    CONNECTOR_LOST       /* it was up */
+};
+
 struct connector_ops {
     /* TCP is connected. Make the connection; sooner or later call connector_lost() for it.
      *   Ownership: fd (non-blocking, close-on-exec) becomes the callee's. host, service: the URL in use, borrowed for
@@ -40,7 +47,8 @@ struct connector_ops {
     /* An attempt did not get as far as `connected` (why: for people, borrowed), or a connection was lost (why: what
      * connector_lost() said). For logs and status: the retry is scheduled by the connector, right after this. May be
      * NULL. */
-    void (*failed)(struct connector *c, const char *host, const char *service, bool was_up, const char *why);
+    void (*failed)(struct connector *c, const char *host, const char *service, enum connector_failure how,
+                   const char *why);
     /* Nothing runs any more: connector_free() it. NULL: not wanted, the connector frees itself. */
     void (*closed)(struct connector *c);
 };
