@@ -16,7 +16,8 @@ enum { RETRY_MS = 5000 };
 /* One of the two links. */
 struct proxy_link {
     struct own_link_owner owner;
-    struct own_link *link; /* NULL: not wanted, or it waits to be tried again */
+    struct own_link *link; /* NULL: not wanted, or waiting */
+    bool waits;            /* it has ended, and is not tried again until the time for that has come */
 };
 
 struct edge_proxy {
@@ -107,7 +108,7 @@ static uint32_t senders_here(const struct address *a) ON_CONTROL
 
 static void want(struct edge_proxy *p, struct proxy_link *l, bool is_wanted) ON_CONTROL
 {
-    if (is_wanted && !l->link)
+    if (is_wanted && !l->link && !l->waits)
         open_link(p, l);
     else if (!is_wanted)
         own_link_close(&l->link);
@@ -135,7 +136,9 @@ static void on_ended(struct own_link_owner *o, const struct own_link_end *e)
         LOG_PEER(ROUTER_CORE, WARNING, "the interior router takes no link for an address of this edge router: %s %s",
                  e->condition, e->description ? e->description : "");
     own_link_close(&l->link);
-    loop_timer_after(proxies.loop, &proxies.retry, RETRY_MS);
+    l->waits = true;
+    if (!timer_is_armed(&proxies.retry))
+        loop_timer_after(proxies.loop, &proxies.retry, RETRY_MS);
 }
 
 static struct edge_proxy *proxy_new(struct address *a)
@@ -171,11 +174,15 @@ void edge_proxy_address_changed(struct address *a)
         look_at(f);
 }
 
+/* None of them waits any more. */
 static void look_at_all(void) ON_CONTROL
 {
     list_for_each(n, table_addresses(proxies.world->table))
     {
-        look_at(list_entry(n, struct address, node));
+        struct address *a = list_entry(n, struct address, node);
+        if (a->proxy)
+            a->proxy->in.waits = a->proxy->out.waits = false;
+        look_at(a);
     }
 }
 

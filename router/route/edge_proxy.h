@@ -8,7 +8,7 @@
  *   first receiver here -> inlink attached;  last one gone -> detached.  First and last targeted sender: the outlink
  *   likewise. Neither counts the other of the two.
  *   the uplink changes: all are attached anew there
- *   the interior router ends or refuses one:  tried again after RETRY_MS while it is wanted
+ *   the interior router ends or refuses one:  tried again, while it is wanted, RETRY_MS after the first that was ended
  *
  * Addresses that the router itself serves take no part, and only mobile ones do; of others the messages go by the
  * anonymous uplink. Termini carry the plain text of the address; its phase is told by a capability.

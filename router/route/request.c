@@ -128,7 +128,7 @@ static bool send_own(const char *to, bool says_to, const uint8_t *message, size_
         .first = true,
         .settled = true,
         .to = says_to ? name : (struct slice){0},
-        .phase = says_to ? phase_number(phase_of_key(a->key)) : 0,
+        .phase = says_to && a ? phase_number(phase_of_key(a->key)) : 0,
         .payload = {.data = message, .len = n},
     };
     here_deliver(link, &f);

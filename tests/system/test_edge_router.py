@@ -593,3 +593,12 @@ def test_fallback_anywhere_has_what_nobody_else_takes_of_an_edge(phased, peers, 
     phased.wait_subscribed("0fb.q", at="B", remote=0)
     peers.wait(lambda: producer.outcome(producer.send("to the fallback")).state == ACCEPTED, 10, "it to be redirected")
     assert fallback.next().body == "to the fallback"
+
+
+def test_answer_to_an_address_that_the_edge_does_not_know_goes_up(tree, peers):
+    """A client of the interior asks for an answer at an address of its own; at the edge nobody has heard of it."""
+    inbox = peers.connect(tree["A"]).receiver("closest/answers", credit=5)
+    outbox = peers.connect(tree.edges["E"]).sender("$management")
+    outbox.send({}, reply_to="closest/answers", correlation_id=1, properties={"operation": "GET-MGMT-NODES"})
+    message = inbox.next()
+    assert (message.correlation_id, message.properties["statusCode"]) == (1, 200)
