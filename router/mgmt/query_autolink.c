@@ -26,7 +26,7 @@ static PyObject *link_of(const void *object)
 static PyObject *phase_of(const void *object)
 {
     const struct autolink_conf *conf = conf_of(object);
-    return query_number(conf->is_fallback ? 0 : conf->phase);
+    return query_number(conf->is_fallback && !conf->is_in ? 0 : conf->phase);
 }
 
 #define AUTOLINK_COLUMNS(X)                                                                                            \

@@ -81,6 +81,7 @@ static void place_attach(struct place *p) ON_CONTROL
         .target = a->conf.is_in ? NULL : at_container,
         .key = a->key,
         .is_made_anyway = true,
+        .is_from_fallback = a->conf.is_in && a->conf.is_fallback,
     };
     p->state = AUTOLINK_ATTACHING;
     p->link = own_link_open(&conf, &p->owner);
@@ -180,7 +181,8 @@ static char *key_of(const struct autolink_conf *conf) ON_CONTROL
 {
     size_t len = strlen(conf->address), size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX + 1;
     char *key = xmalloc(size);
-    char phase = conf->is_fallback ? PHASE_FALLBACK : (char)('0' + conf->phase);
+    bool to_fallback = conf->is_fallback && !conf->is_in;
+    char phase = to_fallback ? PHASE_FALLBACK : (char)('0' + conf->phase);
     size_t n = address_name_key(&module.world->identity, conf->address, len, phase, key, size - 1);
     key[n] = '\0';
     if (n)

@@ -42,8 +42,8 @@ struct autolink_conf {
     const char *name;    /* NULL: the user gave none */
     const char *address; /* in any form */
     bool is_in;
-    uint8_t phase;        /* 0 to 9; of no weight with is_fallback */
-    bool is_fallback;     /* of the address's fallback destination */
+    uint8_t phase;    /* 0 to 9; out with is_fallback: of no weight */
+    bool is_fallback; /* out: to the address's fallback destination; in: what that gives back, for consumers alone */
     const char *external; /* address at the container; NULL: the same */
     enum container_naming by;
     const char *container; /* name of a connection, or container-id; NULL: never active */

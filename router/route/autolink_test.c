@@ -175,11 +175,22 @@ static void test_autolink_out_by_container_id_with_another_name_there(void **sta
     assert_null(opened[0].conf.source);
     assert_string_equal(opened[0].at_container, "their/q");
     assert_string_equal(opened[0].key, "M3q");
-    struct autolink_conf fallback = in;
-    fallback.is_fallback = true;
+}
+
+static void test_autolink_out_goes_to_the_fallback_and_in_comes_from_it(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct autolink_conf fallback = {
+        .address = "q", .is_fallback = true, .by = CONTAINER_BY_CONNECTION, .container = "broker"};
     add(&fallback);
     watched->opened(watched, &first);
-    assert_string_equal(opened[1].key, "MFq");
+    assert_string_equal(opened[0].key, "MFq");
+    assert_false(opened[0].conf.is_from_fallback);
+    fallback.is_in = true;
+    add(&fallback);
+    watched->opened(watched, &first);
+    assert_string_equal(opened[1].key, "M0q");
+    assert_true(opened[1].conf.is_from_fallback);
 }
 
 static void test_autolink_tries_again_after_three_seconds_then_each_six(void **state) NO_THREAD_SAFETY
@@ -274,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_autolink_attaches_as_soon_as_its_connection_opens),
         TEST(test_autolink_out_by_container_id_with_another_name_there),
+        TEST(test_autolink_out_goes_to_the_fallback_and_in_comes_from_it),
         TEST(test_autolink_tries_again_after_three_seconds_then_each_six),
         TEST(test_autolink_whose_session_was_ended_has_one_of_its_own),
         TEST(test_autolink_has_a_link_on_each_connection_of_the_name),

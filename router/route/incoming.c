@@ -128,6 +128,12 @@ static void top_up(struct link *l)
     link_note_credit(l);
 }
 
+/* Whether what l brings finds somebody. */
+static bool has_use_for(const struct link *l, const struct address *a)
+{
+    return l->is_from_fallback ? !routes_are_empty(address_routes(a)) : address_leads_somewhere(a);
+}
+
 void incoming_start(struct link *l)
 {
     const struct address *a = l->address;
@@ -136,7 +142,7 @@ void incoming_start(struct link *l)
         amqp_link_grant(&l->amqp, l->capacity);
         return;
     }
-    if (!a || a->in_process || address_leads_somewhere(a))
+    if (!a || a->in_process || has_use_for(l, a))
         top_up(l);
 }
 
@@ -514,6 +520,8 @@ static bool forward_to_fallback(struct link *l, struct amqp_transfer *t, const s
     const struct address *f = address_fallback(a);
     /* A copy from another router: others may have theirs, so nobody here is not nobody anywhere. */
     if (l->kind != LINK_ENDPOINT && a->distribution == DISTRIBUTION_MULTICAST)
+        return false;
+    if (l->is_from_fallback) /* it would go round for ever */
         return false;
     if (!f || !forward_to_one(l, t, payload, f, address_routes(f), p))
         return false;

@@ -83,6 +83,29 @@ static void test_incoming_finds_the_fallback_only_while_the_address_has_nobody(v
     assert_int_equal(atomic_load(&a->redirected), 2);
 }
 
+/* What a queue gives back is not to go round: it waits for a consumer. */
+static void test_incoming_from_the_fallback_is_for_consumers_alone(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST), *f = new_address("MFa", DISTRIBUTION_BALANCED);
+    struct link *rx = new_link("rx", false, a), *frx = new_link("frx", false, f), *tx = new_link("tx", true, a);
+    tx->is_from_fallback = true;
+    address_set_fallback(a, f);
+    rx->amqp.credit = frx->amqp.credit = 10;
+    route_to(f, &frx, 1);
+    incoming_start(tx);
+    assert_said("");
+    route_to(a, &rx, 1);
+    incoming_reachable(tx);
+    said[0] = 0;
+    comes(tx, "1", true, true, false, false);
+    assert_non_null(strstr(said, "rx: "));
+    route_to(a, NULL, 0);
+    said[0] = 0;
+    comes(tx, "2", false, true, false, false);
+    assert_said("tx: drain; tx: #1 released; ");
+}
+
 /* A multicast address whose copies have nobody: one delivery to the fallback, with its own outcome. */
 static void test_incoming_multicast_without_receivers_goes_to_the_fallback_once(void **state) NO_THREAD_SAFETY
 {
@@ -615,6 +638,7 @@ int main(void)
         TEST(test_incoming_reachable_gives_first_credit_once),
         TEST(test_incoming_destination_lost_releases_and_drains_then_tops_up),
         TEST(test_incoming_finds_the_fallback_only_while_the_address_has_nobody),
+        TEST(test_incoming_from_the_fallback_is_for_consumers_alone),
         TEST(test_incoming_multicast_without_receivers_goes_to_the_fallback_once),
         TEST(test_incoming_outcome_settles_and_gives_credit_back),
         TEST(test_incoming_presettled_gives_credit_back_when_it_has_left),

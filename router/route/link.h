@@ -140,15 +140,16 @@ struct link {
     char *wanted; /* address text of the local terminus; NULL: none */
     uint32_t wanted_len;
     uint8_t refusal_by_worker;
-    uint8_t kind;         /* enum link_kind */
-    char phase;           /* that its capabilities ask for, phase.h; PHASE_BY_RULES */
-    uint8_t priority;     /* of a link between routers: 0 to 9 */
-    bool is_ours;         /* we attached it */
-    struct own_link *own; /* counted; what control attached it for, own_link.h; NULL: control did not ask */
-    bool is_served;       /* of these, one whose messages are for the router itself */
-    bool is_edge;         /* of a connection between an edge router and an interior one */
-    bool is_downlink;     /* of these, the one by which the edge router itself is reached */
-    bool is_incoming;     /* messages come to us on it */
+    uint8_t kind;          /* enum link_kind */
+    char phase;            /* that its capabilities ask for, phase.h; PHASE_BY_RULES */
+    uint8_t priority;      /* of a link between routers: 0 to 9 */
+    bool is_ours;          /* we attached it */
+    struct own_link *own;  /* counted; what control attached it for, own_link.h; NULL: control did not ask */
+    bool is_served;        /* of these, one whose messages are for the router itself */
+    bool is_edge;          /* of a connection between an edge router and an interior one */
+    bool is_downlink;      /* of these, the one by which the edge router itself is reached */
+    bool is_incoming;      /* messages come to us on it */
+    bool is_from_fallback; /* incoming: what a fallback destination gives back, for consumers of the address alone */
     bool is_dynamic;
     bool is_coordinator;
     /* control writes before LINK_ANSWER, fixed then */

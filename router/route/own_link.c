@@ -35,7 +35,7 @@ struct own_link {
     struct own_link_owner *owner; /* NULL: closed */
     struct link *link;            /* NULL: not attached */
     bool is_bound;
-    bool is_made_anyway; /* fixed */
+    bool is_made_anyway, is_from_fallback; /* fixed */
 };
 
 void own_link_ref(struct own_link *o)
@@ -158,6 +158,7 @@ static enum err make_link(struct own_link *o)
     struct link *l = connection_new_link(o->conn);
     l->is_ours = true;
     l->is_incoming = !o->is_sender;
+    l->is_from_fallback = o->is_from_fallback;
     l->is_served = o->is_served;
     l->is_downlink = o->capability && strcmp(o->capability, edge_wire_downlink) == 0;
     if (o->capacity)
@@ -332,6 +333,7 @@ struct own_link *own_link_open(const struct own_link_conf *conf, struct own_link
     o->capacity = conf->capacity;
     o->is_bound = conf->is_sender && conf->key && !conf->is_unbound;
     o->is_made_anyway = conf->is_made_anyway;
+    o->is_from_fallback = conf->is_from_fallback;
     o->attach = (struct letter)LETTER_INIT(on_attach_letter);
     o->detach = (struct letter)LETTER_INIT(on_detach_letter);
     o->to_control = (struct letter)LETTER_INIT(on_control_letter);

@@ -66,9 +66,10 @@ struct own_link_conf {
     const char *capability;      /* one bare symbol on both termini; NULL: none */
     /* Key of the address here (address_name.h) that the link belongs to; NULL: none. What comes in goes to it. */
     const char *key;
-    bool is_unbound;     /* a sender that does not receive from its address, until own_link_bind() */
-    bool is_made_anyway; /* the address is there, balanced, even where a rule says unavailable */
-    uint32_t capacity;   /* deliveries that may be in hand; 0: the connection's linkCapacity */
+    bool is_unbound;       /* a sender that does not receive from its address, until own_link_bind() */
+    bool is_made_anyway;   /* the address is there, balanced, even where a rule says unavailable */
+    bool is_from_fallback; /* link.h */
+    uint32_t capacity;     /* deliveries that may be in hand; 0: the connection's linkCapacity */
 };
 
 /* Attach a link. The owner is borrowed until own_link_close(), which is the caller's to do. */

@@ -196,18 +196,22 @@ static void tell_link(struct link *l, uint32_t bits)
         worker_post(worker_by_index(l->token.worker), &l->to_worker);
 }
 
-static void tell_senders(const struct address *a) ON_CONTROL
+/* by_fallback: only there is somebody, which is of no use to what comes from there. */
+static void tell_senders(const struct address *a, bool by_fallback) ON_CONTROL
 {
     list_for_each(n, &a->senders)
     {
-        tell_link(list_entry(n, struct link, of_address), LINK_REACHABLE);
+        struct link *l = list_entry(n, struct link, of_address);
+        if (!by_fallback || !l->is_from_fallback)
+            tell_link(l, LINK_REACHABLE);
     }
 }
 
 static void address_build_routes(struct address *a) ON_CONTROL
 {
     struct address *primary = a->primary;
-    bool led = address_leads_somewhere(a), primary_led = primary && address_leads_somewhere(primary);
+    bool was_empty = routes_are_empty(address_routes(a));
+    bool primary_led = primary && address_leads_somewhere(primary);
     struct routes *r = routes_new(a->receiver_count, a->remote_count);
     uint32_t i = 0;
     list_for_each(n, &a->receivers)
@@ -221,10 +225,10 @@ static void address_build_routes(struct address *a) ON_CONTROL
         routes_remotes(r)[i] = a->remotes[i];
     address_publish(a, r);
     edge_service_routes_changed(a);
-    if (!led && address_leads_somewhere(a))
-        tell_senders(a);
+    if (was_empty && !routes_are_empty(address_routes(a)))
+        tell_senders(a, false);
     if (primary && !primary_led && address_leads_somewhere(primary))
-        tell_senders(primary);
+        tell_senders(primary, true);
 }
 
 static void link_after_quiet(void *p)
@@ -637,7 +641,7 @@ static void totals_add(struct registry_totals *t, const struct link *l)
     const struct link_stats *s = &l->stats;
     bool container = l->conn->settings->role == ROLE_ROUTE_CONTAINER;
     /* What goes by a fallback destination counts as redirected alone. */
-    bool is_fallback = l->address && phase_of_key(l->address->key) == PHASE_FALLBACK;
+    bool is_fallback = l->is_from_fallback || (l->address && phase_of_key(l->address->key) == PHASE_FALLBACK);
     uint64_t deliveries = is_fallback ? 0 : stat_get(&s->deliveries);
     t->dropped_presettled += stat_get(&s->dropped_presettled);
     if (!l->is_incoming) {

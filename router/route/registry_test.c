@@ -442,7 +442,24 @@ static void test_registry_fallback_receiver_makes_senders_of_the_address_reachab
     assert_int_equal(taken_bits(tx), LINK_REACHABLE);
     struct link *rx = attach("fb.q", false, false);
     end_turn();
-    assert_int_equal(taken_bits(tx), 0);
+    assert_int_equal(taken_bits(tx), LINK_REACHABLE); /* again: it has its credit */
+    leave(frx);
+    leave(rx);
+    end_turn();
+    /* What comes from the fallback destination waits for a receiver of the address. */
+    struct link *from = attach("fb.q", true, false);
+    from->is_from_fallback = true;
+    end_turn();
+    taken_bits(from);
+    frx = attach_at_phase("fb.q", false, PHASE_FALLBACK);
+    end_turn();
+    assert_int_equal(taken_bits(tx), LINK_REACHABLE);
+    assert_int_equal(taken_bits(from), 0);
+    rx = attach("fb.q", false, false);
+    end_turn();
+    assert_int_equal(taken_bits(from), LINK_REACHABLE);
+    taken_bits(tx);
+    leave(from);
     leave(frx);
     leave(rx);
     end_turn();

@@ -302,12 +302,13 @@ def test_connection_that_is_no_route_container_gets_no_autolinks(start_router, p
 def test_fallback_autolink_takes_what_nobody_wants(start_router, peers, broker):
     config = with_broker(Config().add("address", prefix="fb", enableFallback=True), broker)
     config.add("autoLink", address="fb.q", direction="out", connection="broker", fallback=True)
-    config.add("autoLink", address="fb.q", direction="in", connection="broker", externalAddress="fb.q", phase=0)
+    config.add("autoLink", address="fb.q", direction="in", connection="broker", fallback=True)
     router = start_router(config)
     broker.wait_attached("fb.q", 1, is_sender=True)
     producer = peers.connect(router).sender("fb.q")
     assert producer.outcome(producer.send("kept")).state == ACCEPTED
     wait_until(lambda: broker.attached("fb.q") == 2, what="both links")
+    assert broker.bodies("fb.q") == ["kept"], "and stays there, it does not go round"
     consumer = peers.connect(router).receiver("fb.q")
     assert consumer.next().body == "kept", "what was kept comes to the consumer once there is one"
     assert producer.outcome(producer.send("direct")).state == ACCEPTED

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from proton import Message
 
+from support.broker import Broker
 from support.client_peer import ClientPeer
 from support.deadline import seconds, wait_until
 from support.peers import ACCEPTED, Peers
+from support.rabbitmq import free_ports
 from support.router import ROOT, Router, build_dir, die_with_parent, program
 from support.tool import output
 
@@ -55,7 +57,7 @@ def start_example(tmp_path):
 
 
 def all_examples():
-    return sorted(path.name for path in EXAMPLES.glob("*.conf"))
+    return sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.conf"))
 
 
 @pytest.mark.parametrize("name", all_examples())
@@ -192,6 +194,60 @@ def consumers_of(router, address):
     """How many receivers of an address a router has, edge routers with some included."""
     rows = json.loads(output("qdmanage", "-b", router, "query", "--type=router.address"))
     return sum(row["subscriberCount"] for row in rows if row["name"] == "M0" + address)
+
+
+# -- in front of brokers
+
+
+def test_fallback_keeps_what_nobody_takes(start_example, peers):
+    with Broker() as broker:
+        router = start_example("fallback.conf", port=broker.port)
+        broker.wait_attached("orders", 1, is_sender=True)
+        outbox = peers.connect(router).sender("orders")
+        assert outbox.outcome(outbox.send("kept")).state == ACCEPTED
+        assert broker.bodies("orders") == ["kept"]
+        inbox = peers.connect(router).receiver("orders")
+        assert inbox.next().body == "kept"
+        assert outbox.outcome(outbox.send("straight")).state == ACCEPTED
+        assert inbox.next().body == "straight"
+        broker.wait_length("orders", 0)
+
+
+def test_aggregation_puts_the_brokers_queue_in_the_way(start_example, peers):
+    with Broker() as broker:
+        router = start_example("aggregation/qdrouterd.conf", port=broker.port)
+        broker.wait_attached("orders", 2)
+        outbox = peers.connect(router).sender("orders")
+        assert outbox.outcome(outbox.send("kept")).state == ACCEPTED
+        assert broker.bodies("orders") == ["kept"]
+        assert peers.connect(router).receiver("orders").next().body == "kept"
+
+
+def test_sharded_queue_is_one_queue(start_example, peers):
+    with Broker() as broker:  # both connectors lead to it
+        router = start_example("sharded-queue/qdrouterd.conf", port=broker.port)
+        broker.wait_attached("orders", 4)
+        outbox = peers.connect(router).sender("orders")
+        for number in range(20):
+            assert outbox.outcome(outbox.send(number)).state == ACCEPTED
+        inbox = peers.connect(router).receiver("orders", credit=100)
+        inbox.wait_count(20)
+        assert sorted(message.body for message in inbox.messages) == list(range(20))
+
+
+@pytest.mark.parametrize("folder, ports, shown", [
+    ("aggregation", ("ROUTER_PORT", "BROKER_PORT"), [r"orders +in +1 .*active", "order 1\norder 2\norder 3\norder 4\norder 5\n"]),
+    ("sharded-queue", ("ROUTER_PORT", "BROKER1_PORT", "BROKER2_PORT"), [r"received 100, settled 100"]),
+])
+def test_example_folder_runs(folder, ports, shown):
+    environment = dict(os.environ, PATH="%s:/usr/bin:/bin" % (build_dir() / "bin"),
+                       **dict(zip(ports, map(str, free_ports(len(ports))))))
+    done = subprocess.run([EXAMPLES / folder / "run"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, env=environment, timeout=seconds(60),
+                          preexec_fn=die_with_parent)
+    assert done.returncode == 0, done.stdout
+    for pattern in shown:
+        assert re.search(pattern, done.stdout), done.stdout
 
 
 def remote_of(router, address):
