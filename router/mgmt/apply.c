@@ -11,6 +11,7 @@
 #include <router/mgmt/link_route_conf.h>
 #include <router/mesh/mesh.h>
 #include <router/route/connection.h>
+#include <router/route/link_route.h>
 #include <router/route/registry.h>
 #include <router/route/router.h>
 #include <router/route/rules.h>
@@ -132,7 +133,7 @@ static PyObject *router_create(const char *identity, struct attrs *a)
         mesh_attrs(a, &mesh);
         conf.mesh = &mesh;
     }
-    bool utc = attrs_bool(a, "timestampsInUTC");
+    bool utc = attrs_bool(a, "timestampsInUTC"), allows_resumable = attrs_bool(a, "allowResumableLinkRoute");
     const char *format = attrs_text_or_null(a, "timestampFormat");
     if (!attrs_ok(a))
         return NULL;
@@ -143,6 +144,7 @@ static PyObject *router_create(const char *identity, struct attrs *a)
                       e == ERR_SYSTEM ? strerror(errno) : err_text(e));
         return NULL;
     }
+    link_route_allow_resumable(allows_resumable);
     state.worker_threads = conf.worker_threads;
     LOG(SERVER, INFO, "Container Name: %s", conf.id);
     log_mode(&conf);

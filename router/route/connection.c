@@ -245,6 +245,7 @@ static void on_attached(struct amqp_link *a)
     }
     l->is_dynamic = local.dynamic;
     l->is_coordinator = local.kind == AMQP_TERMINUS_COORDINATOR;
+    l->is_resumable = local.timeout > 0 || local.expiry == AMQP_EXPIRE_NEVER;
     l->is_downlink = l->is_edge && !l->is_incoming && amqp_terminus_has_capability(&local, edge_wire_downlink);
     l->refusal_by_worker = refusal_of(l, &local);
     l->phase = phase_asked(&local, l->is_incoming, l->is_edge);
@@ -262,6 +263,7 @@ static const struct {
     [ATTACH_NO_COORDINATOR] = {"amqp:precondition-failed",
                                "The router can't coordinate transactions by itself, a linkRoute to a coordinator must "
                                "be configured to use transactions."},
+    [ATTACH_EXPIRATION] = {"qd:link-expiration", "Requested link expiration not allowed"},
     [ATTACH_SILENT] = {NULL, NULL},
 };
 

@@ -4,6 +4,7 @@
 #include <router/route/connection.h>
 #include <router/route/edge_wire.h>
 #include <router/route/forward.h>
+#include <router/route/link_route.h>
 #include <router/route/registry.h>
 #include <router/route/request.h>
 #include <stdlib.h>
@@ -141,11 +142,14 @@ static void on_lookup(const uint8_t *message, size_t n, uint64_t connection_id, 
                  (unsigned long long)connection_id);
         return;
     }
-    /* There are no link routes in this router, so no address is one's. */
-    static const struct edge_lookup_answer not_found = {.status = EDGE_LOOKUP_NOT_FOUND};
-    size_t size = edge_wire_write_answer(NULL, 0, &request, &not_found);
+    struct edge_lookup_answer found = {.status = EDGE_LOOKUP_NOT_FOUND};
+    found.is_link_route = link_route_lookup((const char *)request.address.data, request.address.len, request.is_sender,
+                                            &found.has_destinations);
+    if (found.is_link_route)
+        found.status = EDGE_LOOKUP_FOUND;
+    size_t size = edge_wire_write_answer(NULL, 0, &request, &found);
     uint8_t *answer = xmalloc(size);
-    edge_wire_write_answer(answer, size, &request, &not_found);
+    edge_wire_write_answer(answer, size, &request, &found);
     char *to = xstrndup((const char *)request.reply_to.data, request.reply_to.len);
     if (!request_answer(to, answer, size))
         LOG_IF(ROUTER_CORE, DEBUG, "[C%llu] nobody waits for the answer to a look-up",

@@ -128,6 +128,7 @@ enum attach_refusal {
     ATTACH_NO_ROUTE,
     ATTACH_FORBIDDEN,
     ATTACH_NO_COORDINATOR,
+    ATTACH_EXPIRATION,
     ATTACH_SILENT, /* detached without error */
 };
 
@@ -152,6 +153,7 @@ struct link {
     bool is_from_fallback; /* incoming: what a fallback destination gives back, for consumers of the address alone */
     bool is_dynamic;
     bool is_coordinator;
+    bool is_resumable; /* its terminus may outlive it */
     /* control writes before LINK_ANSWER, fixed then */
     uint32_t capacity;       /* deliveries an incoming link may have in hand */
     struct address *address; /* NULL: anonymous, or refused */

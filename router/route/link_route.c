@@ -7,6 +7,7 @@
 #include <router/route/registry.h>
 #include <router/route/routed_link.h>
 #include <router/route/rules.h>
+#include <router/route/uplink.h>
 #include <stdlib.h>
 #include <string.h>
 #include <trunkline/base/alloc.h>
@@ -34,6 +35,7 @@ struct link_route_address {
 static struct {
     struct list routes;
     bool is_ready;
+    bool refuses_resumable;
     uint32_t configured;
     struct link_route_address *addresses; /* by key */
     struct rules *rules[2];               /* by direction: out, in. A rule's identity is the key */
@@ -417,14 +419,27 @@ bool link_route_resolve(struct link *l, enum attach_refusal *refusal)
     struct link_route_address *a = text ? match(text, strlen(text), l->is_incoming) : NULL;
     if (a) {
         struct routed_way way;
-        bool found = choose(a, l, &way);
-        *refusal = found ? ATTACH_OK : ATTACH_NO_ROUTE;
+        bool found = choose(a, l, &way), is_allowed = !l->is_resumable || !state.refuses_resumable;
+        *refusal = !is_allowed ? ATTACH_EXPIRATION : found ? ATTACH_OK : ATTACH_NO_ROUTE;
         way.text = l->is_coordinator ? NULL : text;
-        if (found)
+        if (*refusal == ATTACH_OK)
             l->routed = routed_link_new(l, &way);
     }
     free(text);
     return a != NULL;
+}
+
+void link_route_by_uplink(struct link *l)
+{
+    struct routed_way way = {.to = uplink_active(), .key = uplink_key, .text = l->wanted, .keeps_name = true};
+    if (way.to)
+        l->routed = routed_link_new(l, &way);
+    registry_attach_on(l, way.to ? ATTACH_OK : ATTACH_NO_ROUTE);
+}
+
+void link_route_allow_resumable(bool allowed)
+{
+    state.refuses_resumable = !allowed;
 }
 
 bool link_route_lookup(const char *address, size_t len, bool is_in, bool *has_destinations)

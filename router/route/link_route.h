@@ -65,6 +65,13 @@ uint32_t link_route_containers(const struct address *a) ON_CONTROL;
 /* Whether an address is link-routed, for clients that send (is_in) or receive, and whether that leads anywhere. */
 bool link_route_lookup(const char *address, size_t len, bool is_in, bool *has_destinations) ON_CONTROL;
 
+/* The attach of a client of this edge router, whose address is a link route's elsewhere: it goes on by the uplink
+ * (edge_lookup.h). */
+void link_route_by_uplink(struct link *l) ON_CONTROL;
+
+/* Whether links may be routed whose terminus may outlive them (AMQP 1.0 part 3.5.3, Source). At first: yes. */
+void link_route_allow_resumable(bool allowed) ON_CONTROL;
+
 /* All routes are forgotten, at the end. */
 void link_route_stop(void) ON_CONTROL;
 

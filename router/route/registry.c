@@ -504,7 +504,7 @@ static enum attach_refusal resolve(struct link *l) ON_CONTROL
 {
     if (l->own)
         return resolve_own(l);
-    if (l->is_ours)
+    if (l->is_ours || l->routed)
         return ATTACH_OK;
     enum attach_refusal refusal;
     bool has_address;

@@ -60,7 +60,9 @@ struct routed_link *routed_link_new(const struct link *l, const struct routed_wa
     r->pair = pair_new(way->key);
     connection_ref(way->to);
     r->to = way->to;
-    r->name = name_at_far_end(l);
+    if (way->keeps_name)
+        r->name = xstrdup(l->name);
+    *(way->keeps_name ? &r->other_name : &r->name) = name_at_far_end(l);
     r->removed = copy_or_null(way->removed);
     r->added = copy_or_null(way->added);
     if (way->text && (way->removed || way->added || l->conn->tenant))
@@ -79,6 +81,7 @@ void routed_link_free(struct routed_link **at)
     if (r->to)
         connection_unref(r->to);
     free(r->name);
+    free(r->other_name);
     free(r->address);
     free(r->removed);
     free(r->added);

@@ -21,7 +21,7 @@ struct routed_request {
     struct routed_pair *pair; /* counted */
     struct link_token near;
     bool far_sends;
-    char *name;
+    char *name, *other_name;
     struct amqp_attach_terms terms; /* in memory */
     void *memory;
 };
@@ -140,6 +140,7 @@ static void request_free(struct routed_request *q)
     connection_unref(q->to);
     routed_pair_unref(q->pair);
     free(q->name);
+    free(q->other_name);
     free(q->memory);
     free(q);
 }
@@ -159,6 +160,10 @@ static enum err far_attach(struct link *l, const struct routed_request *q)
     if (e != OK)
         return e;
     struct amqp_attach a = {.name = q->name, .is_sender = q->far_sends, .terms = &q->terms};
+    e = amqp_link_attach(s, &l->amqp, &a);
+    if (e != ERR_EXISTS || !q->other_name)
+        return e;
+    a.name = q->other_name;
     return amqp_link_attach(s, &l->amqp, &a);
 }
 
@@ -183,7 +188,7 @@ static enum err far_make(struct routed_request *q)
         connection_drop_link(l);
         return e;
     }
-    l->name = xstrdup(q->name);
+    l->name = xstrdup(amqp_link_name(&l->amqp));
     l->is_ours = l->answered = true;
     l->is_incoming = !q->far_sends;
     l->routed = far_new(q);
@@ -227,7 +232,8 @@ void routed_link_forward(struct link *l)
     q->near = l->token;
     q->far_sends = l->is_incoming;
     q->name = r->name;
-    r->name = NULL;
+    q->other_name = r->other_name;
+    r->name = r->other_name = NULL;
     q->memory = terms_to_send(l, &q->terms);
     struct worker *w = q->to->io.worker;
     post(w, worker_index(w), &q->letter);

@@ -50,6 +50,7 @@ struct routed_link;
 struct routed_way {
     struct connection *to;       /* open; a count is taken */
     const char *key;             /* of the link route's address */
+    bool keeps_name;             /* it is named there as here, unless that name is taken; else "<name>@<container>" */
     const char *removed, *added; /* from the start of the terminus' address, to it; NULL: nothing */
     const char *text;            /* the address, without scheme and host; NULL: it has none */
 };

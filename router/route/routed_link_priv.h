@@ -35,6 +35,7 @@ struct routed_link {
     bool is_far;
     struct connection *to; /* near: counted, until the request is on its way */
     char *name;            /* near: for the far end */
+    char *other_name;      /* near: if that is taken there; NULL: there is none */
     char *address;         /* near: for the far end's terminus; NULL: as it came */
     char *removed, *added; /* near: from the start of the address, to it; NULL: nothing */
     /* worker */

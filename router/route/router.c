@@ -2,6 +2,7 @@
 
 #include <router/route/autolink.h>
 #include <router/route/connection.h>
+#include <router/route/edge_lookup.h>
 #include <router/route/edge_service.h>
 #include <router/route/here.h>
 #include <router/route/link_route.h>
@@ -123,6 +124,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     list_init(&router.connectors);
     atomic_init(&router.max_connections, UINT32_MAX);
     here_set_routed_arrivals(&routed_link_arrivals);
+    edge_lookup_serve_routes(link_route_by_uplink);
     registry_init(loop, &router.world);
     add_own_addresses();
     edge_service_start(loop, &router.world);

@@ -259,6 +259,11 @@ void uplink_connection_gone(struct connection *c)
         activate(list_first(&uplink.candidates, struct candidate, node)->conn);
 }
 
+struct connection *uplink_active(void)
+{
+    return uplink.active;
+}
+
 bool uplink_is_reserve(const struct connection *c)
 {
     return uplink.world && c->settings->role == ROLE_EDGE && c->connector && c != uplink.active;

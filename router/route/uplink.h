@@ -52,6 +52,8 @@ void uplink_stop(void) ON_CONTROL;
 void uplink_connection_opened(struct connection *c) ON_CONTROL;
 void uplink_connection_gone(struct connection *c) ON_CONTROL;
 
+/* The connection in use; NULL: there is none, or this is no edge router. */
+struct connection *uplink_active(void) ON_CONTROL;
 /* Whether c is not in use: it waits for the active one to be lost. */
 bool uplink_is_reserve(const struct connection *c) ON_CONTROL;
 /* Send a message on one of our senders. Result: false, it is not attached. */

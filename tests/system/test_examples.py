@@ -269,6 +269,19 @@ def blocks(page, heading):
     return [block for block in BLOCK.findall(section[1]) if re.search(r"^    \$ ", block, re.M)]
 
 
+def test_link_routes_lead_to_the_broker(start_example, peers):
+    with Broker() as broker:
+        router = start_example("link-routes.conf", host="127.0.0.1", port=broker.port)
+        router.wait_log("Link Route Activated 'linkRoute/3'")
+        client = peers.connect(router)
+        producer = client.sender("queues/a")
+        assert producer.outcome(producer.send("x")).state == ACCEPTED
+        broker.wait_length("queues/a", 1)
+        assert client.receiver("queues/a", credit=1).next().body == "x"
+        broker.put("events/eu", "news")
+        assert client.receiver("topics/events/eu", credit=1).next().body == "news"
+
+
 def documented():
     return [pytest.param(page, heading, number, id="%s-%s-%d" % (page, heading.replace(" ", "_"), number))
             for page, heading in (("tools.md", "Sending and receiving"), ("running.md", "Levels at run time"),

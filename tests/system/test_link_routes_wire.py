@@ -155,6 +155,23 @@ def test_prefixes_are_changed_towards_the_container_and_back(start_router):
         assert client.expect(ATTACH).fields["target"].value[0] == "amqp:/lr.foo"
 
 
+@pytest.mark.parametrize("policy, timeout, refused", [("never", 0, True), ("session-end", 30, True), ("session-end", 0, False)])
+def test_resumable_links_are_refused_where_they_are_not_allowed(start_router, policy, timeout, refused):
+    limited = config()
+    limited.change("router", allowResumableLinkRoute=False)
+    router = start_router(limited)
+    with Container(router) as container, Wire(router) as client:
+        wait_active(router)
+        client.open_session(container_id="client")
+        client.attach("sub", 0, False, None, wait=False,
+                      source=described(SOURCE, "lr.t", uint(2), symbol(policy), uint(timeout)))
+        if refused:
+            assert client.expect_error(DETACH) == "qd:link-expiration"
+        else:
+            container.take_attach()
+            assert client.expect(ATTACH).fields["source"].value[0] == "lr.t"
+
+
 # -- credit and messages
 
 
