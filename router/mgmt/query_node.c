@@ -43,12 +43,13 @@ static const void *find(const char *identity)
     return m && mesh_index(m, identity, &index) ? node_at(index) : NULL;
 }
 
-static PyObject *list_of_ids(const uint32_t *indices, uint32_t count) ON_CONTROL
+PyObject *query_router_ids(const uint32_t *indices, uint32_t count)
 {
     PyObject *list = PyList_New(0);
-    for (uint32_t i = 0; list && i < count; i++) {
+    struct mesh *m = network_mesh();
+    for (uint32_t i = 0; m && list && i < count; i++) {
         struct mesh_row row;
-        if (!mesh_row(network_mesh(), indices[i], &row))
+        if (!mesh_row(m, indices[i], &row))
             continue;
         PyObject *id = query_text(row.id);
         if (!id || PyList_Append(list, id) != 0)
@@ -64,7 +65,7 @@ static PyObject *link_state(const struct mesh_row *r)
     uint32_t *peers = xcalloc(r->peer_count + 1, sizeof *peers);
     for (uint32_t i = 0; i < r->peer_count; i++)
         peers[i] = r->peers[i].to;
-    PyObject *list = list_of_ids(peers, r->peer_count);
+    PyObject *list = query_router_ids(peers, r->peer_count);
     free(peers);
     return list;
 }
@@ -85,7 +86,7 @@ static PyObject *valid_origins(const struct mesh_row *r)
         if (to[r->index])
             origins[count++] = origin;
     }
-    PyObject *list = list_of_ids(origins, count);
+    PyObject *list = query_router_ids(origins, count);
     free(origins);
     free(to);
     return list;

@@ -57,6 +57,8 @@ PyObject *query_none(void);
 PyObject *query_text(const char *s); /* NULL: None; need not be UTF-8 */
 PyObject *query_number(uint64_t n);
 PyObject *query_decimal(uint64_t n); /* as text, as identities are */
+/* The ids of routers that the mesh knows by these indices, a list. */
+PyObject *query_router_ids(const uint32_t *indices, uint32_t count) ON_CONTROL;
 
 /* Whether an identity is a decimal number, as those of links and connections are. */
 bool query_identity_number(const char *identity, uint64_t *n);

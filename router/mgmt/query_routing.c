@@ -230,7 +230,7 @@ static uint64_t address_egress_container(const struct address *a)
     return a->past_egress_container + sum_of_links(&a->receivers, true);
 }
 
-/* A list by router index while there are other routers; without any there is nothing outstanding towards them. */
+/* What is under way to other routers is counted for each link and not for each address. */
 static PyObject *address_tracked(const struct address *a)
 {
     return a->distribution == DISTRIBUTION_BALANCED ? query_number(0) : query_none();
@@ -247,6 +247,12 @@ static uint64_t containers_of(const struct address *a)
     return link_route_containers(a);
 }
 
+static PyObject *remote_routers_of(const struct address *a)
+{
+    assert_on_control();
+    return query_router_ids(a->remotes, a->remote_count);
+}
+
 #define ADDRESS_COLUMNS(X)                                                                                             \
     X(key, query_text(o->key))                                                                                         \
     X(distribution, query_text(distribution_of(o)))                                                                    \
@@ -254,10 +260,10 @@ static uint64_t containers_of(const struct address *a)
     X(subscriberCount, query_number(o->receiver_count))                                                                \
     X(remoteCount, query_number(o->remote_count))                                                                      \
     X(containerCount, query_number(containers_of(o)))                                                                  \
-    X(remoteHostRouters, PyList_New(0))                                                                                \
+    X(remoteHostRouters, remote_routers_of(o))                                                                         \
     X(deliveriesIngress, query_number(address_ingress(o)))                                                             \
     X(deliveriesEgress, query_number(address_egress(o)))                                                               \
-    X(deliveriesTransit, query_number(0))                                                                              \
+    X(deliveriesTransit, query_number(LOAD(o->transit)))                                                               \
     X(deliveriesToContainer, query_number(LOAD(o->in_process_count)))                                                  \
     X(deliveriesFromContainer, query_number(0))                                                                        \
     X(deliveriesEgressRouteContainer, query_number(address_egress_container(o)))                                       \
@@ -480,7 +486,7 @@ static uint64_t router_connections(void)
     X(deliveriesStuck, query_number(o->stuck))                                                                         \
     X(deliveriesIngress, query_number(o->totals.ingress))                                                              \
     X(deliveriesEgress, query_number(o->totals.egress))                                                                \
-    X(deliveriesTransit, query_number(0))                                                                              \
+    X(deliveriesTransit, query_number(o->totals.transit))                                                              \
     X(deliveriesIngressRouteContainer, query_number(o->totals.ingress_route_container))                                \
     X(deliveriesEgressRouteContainer, query_number(o->totals.egress_route_container))                                  \
     X(deliveriesRedirectedToFallback, query_number(o->totals.redirected))                                              \

@@ -89,6 +89,12 @@ static void count_sent(struct link_load *l)
     atomic_fetch_add_explicit(&l->sent, 1, memory_order_relaxed);
 }
 
+static void count_transit(struct address *a, uint32_t copies)
+{
+    if (copies)
+        atomic_fetch_add_explicit(&a->transit, copies, memory_order_relaxed);
+}
+
 /* The router of least cost, in turn among equals. */
 static bool choose_closest_remote(const struct routes *r, const struct passage *p, uint32_t start,
                                   struct link_token *to)
@@ -142,7 +148,7 @@ static bool choose_balanced_remote(const struct routes *r, const struct passage 
     return best_load != NULL;
 }
 
-bool forward_choose(const struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
+bool forward_choose(struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
                     struct link_token *to)
 {
     const struct destination *d = r->count == 1 && !is_echo(&r->to[0], p) ? &r->to[0] : NULL;
@@ -150,10 +156,16 @@ bool forward_choose(const struct address *a, const struct routes *r, const struc
     if (r->count > 1)
         d = a->distribution == DISTRIBUTION_CLOSEST ? choose_closest(r, p, start % r->count)
                                                     : choose_balanced(r, p, start % r->count);
-    if (r->remote_count && a->distribution != DISTRIBUTION_CLOSEST && choose_balanced_remote(r, p, d, to))
+    bool is_closest = a->distribution == DISTRIBUTION_CLOSEST;
+    if (r->remote_count && !is_closest && choose_balanced_remote(r, p, d, to)) {
+        count_transit(a, 1);
         return true;
-    if (!d)
-        return a->distribution == DISTRIBUTION_CLOSEST && r->remote_count && choose_closest_remote(r, p, start, to);
+    }
+    if (!d) {
+        bool is_remote = is_closest && r->remote_count && choose_closest_remote(r, p, start, to);
+        count_transit(a, is_remote);
+        return is_remote;
+    }
     count_sent(d->load);
     *to = d->link;
     return true;
@@ -190,7 +202,7 @@ static bool is_among(const struct link_token *to, uint32_t n, struct link_token 
     return false;
 }
 
-uint32_t forward_copies(const struct routes *r, const struct passage *p, struct link_token *to)
+uint32_t forward_copies(struct address *a, const struct routes *r, const struct passage *p, struct link_token *to)
 {
     uint32_t n = 0;
     bool goes_up = p->up && p->up->count;
@@ -217,6 +229,7 @@ uint32_t forward_copies(const struct routes *r, const struct passage *p, struct 
         to[n++] = link;
         count_sent(load);
     }
+    count_transit(a, n - local);
     return n;
 }
 
@@ -292,7 +305,7 @@ static struct address *find_again(const struct slice *message, const struct seco
     return text.len ? forward_find_named(text, &why) : NULL;
 }
 
-static bool choose_again_among(const struct address *a, const struct link *gone, const struct passage *p, uint32_t turn,
+static bool choose_again_among(struct address *a, const struct link *gone, const struct passage *p, uint32_t turn,
                                struct link_token *to)
 {
     return !a->in_process && a->distribution != DISTRIBUTION_MULTICAST &&

@@ -25,13 +25,13 @@ enum { FORWARD_NOWHERE = UINT32_MAX };
  * in turn. A router counts with what is in hand on the way to it, and its cost. round_robin: the caller's place in the
  * turn. Result: false, there is none. Token and whether it leads to another router. Source: wire-protocol
  * reference 6.3, Distributions. There `closest` does not pass over full ones. */
-bool forward_choose(const struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
+bool forward_choose(struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
                     struct link_token *to);
 /* All destinations of a multicast address, each counted: receivers here, the uplink if it is to have one and no
  * receiver stands for it, and one link towards other routers for each neighbour that leads to any for which the ingress
  * router is a valid origin, and that the message has not passed. to: room for r->count links and as many as there are
  * neighbours (forward_copies_max()). Result: how many. */
-uint32_t forward_copies(const struct routes *r, const struct passage *p, struct link_token *to);
+uint32_t forward_copies(struct address *a, const struct routes *r, const struct passage *p, struct link_token *to);
 uint32_t forward_copies_max(const struct routes *r);
 
 /* Pick another one than `gone`, for a message that it can no longer have. Result: false: none, or the message is one

@@ -102,7 +102,7 @@ static void test_forward_unreachable_routers_are_nobody(void **state)
     struct link_token to;
     assert_false(forward_choose(a, r, &p, &turn, &to));
     assert_false(forward_choose(b, r, &p, &turn, &to));
-    assert_int_equal(forward_copies(r, &p, &to), 0);
+    assert_int_equal(forward_copies(a, r, &p, &to), 0);
     free(r);
 }
 
@@ -149,7 +149,8 @@ static void test_forward_multicast_sends_one_copy_for_each_neighbour(void **stat
     struct passage p = {0};
     struct link_token to[8];
     assert_int_equal(forward_copies_max(r), 3);
-    assert_int_equal(forward_copies(r, &p, to), 3);
+    assert_int_equal(forward_copies(a, r, &p, to), 3);
+    assert_int_equal(atomic_load(&a->transit), 2);
     assert_true(link_token_equal(to[0], rx->token));
     assert_int_equal(to[1].index, 101);
     assert_int_equal(to[2].index, 102);
@@ -159,21 +160,22 @@ static void test_forward_multicast_sends_one_copy_for_each_neighbour(void **stat
 static void test_forward_multicast_follows_the_ingress_and_shuns_the_trace(void **state)
 {
     (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_MULTICAST);
     struct routes *r = routes_to(NULL, 0, (const uint32_t[]){1, 2, 3, 4}, 4);
     struct link_token to[8];
     /* It came from B (1): only what lies behind C (2) is ours to serve. */
     topology_set_forwards(topology, 1, 2);
     topology_set_forwards(topology, 1, 4);
     struct passage p = {.ingress = 1};
-    assert_int_equal(forward_copies(r, &p, to), 1);
+    assert_int_equal(forward_copies(a, r, &p, to), 1);
     assert_int_equal(to[0].index, 102);
     /* It has been at C already. */
     static const uint8_t trace[] = {0xa1, 3, '0', '/', 'B', 0xa1, 3, '0', '/', 'C'};
     struct amqp_annotations annotations = {.trace = {.ids = {.data = trace, .len = sizeof trace}, .count = 2}};
     p.annotations = &annotations;
-    assert_int_equal(forward_copies(r, &p, to), 0);
+    assert_int_equal(forward_copies(a, r, &p, to), 0);
     p.ingress = FORWARD_NOWHERE;
-    assert_int_equal(forward_copies(r, &p, to), 0);
+    assert_int_equal(forward_copies(a, r, &p, to), 0);
     free(r);
 }
 

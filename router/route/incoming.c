@@ -453,7 +453,7 @@ static void copies_deliver(const struct copies *c, const struct frame *f)
 }
 
 /* Where the copies of the message in progress go. Result: how many. */
-static uint32_t choose_copies(struct link *l, const struct routes *r, const struct passage *p)
+static uint32_t choose_copies(struct link *l, struct address *a, const struct routes *r, const struct passage *p)
 {
     uint32_t most = forward_copies_max(r);
     struct copies *c = l->in.copies;
@@ -463,7 +463,7 @@ static uint32_t choose_copies(struct link *l, const struct routes *r, const stru
         c->size = most;
         l->in.copies = c;
     }
-    return c->count = forward_copies(r, p, c->to);
+    return c->count = forward_copies(a, r, p, c->to);
 }
 
 /* A message that enters the network here gets a stamp, if there is a network. */
@@ -476,13 +476,13 @@ static struct stamp stamp_of(const struct link *l)
 }
 
 /* Result: false, there is nobody to have it. */
-static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct slice *payload,
-                           const struct address *a, const struct routes *r, const struct passage *p)
+static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
+                           const struct routes *r, const struct passage *p)
 {
     struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
     if (!d) /* settled, but under the delivery-id of one that is not */
         return false;
-    struct copy_count c = {.waiting = choose_copies(l, r, p)};
+    struct copy_count c = {.waiting = choose_copies(l, a, r, p)};
     if (c.waiting == 0) {
         d->tracked = false;
         if (t->settled) {
@@ -501,8 +501,8 @@ static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct
     return true;
 }
 
-static bool forward_to_one(struct link *l, struct amqp_transfer *t, const struct slice *payload,
-                           const struct address *a, const struct routes *r, const struct passage *p)
+static bool forward_to_one(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
+                           const struct routes *r, const struct passage *p)
 {
     struct link_token to;
     if (!forward_choose(a, r, p, &l->in.round_robin, &to))
@@ -517,7 +517,7 @@ static bool forward_to_one(struct link *l, struct amqp_transfer *t, const struct
 static bool forward_to_fallback(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
                                 const struct passage *p)
 {
-    const struct address *f = address_fallback(a);
+    struct address *f = address_fallback(a);
     /* A copy from another router: others may have theirs, so nobody here is not nobody anywhere. */
     if (l->kind != LINK_ENDPOINT && a->distribution == DISTRIBUTION_MULTICAST)
         return false;
@@ -647,7 +647,7 @@ static struct address *destination_of(struct link *l, const uint8_t *m, const st
                                        : address_in_message(l, m, v, why);
     if (!found && *why == REFUSAL_RELEASED && !l->is_edge)
         found = here->world->uplink;
-    if (found)
+    if (found && l->kind == LINK_ENDPOINT)
         atomic_fetch_add_explicit(&found->anonymous_ingress, 1, memory_order_relaxed);
     return found;
 }

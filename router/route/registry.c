@@ -644,6 +644,12 @@ static void totals_add(struct registry_totals *t, const struct link *l)
     bool is_fallback = l->is_from_fallback || (l->address && phase_of_key(l->address->key) == PHASE_FALLBACK);
     uint64_t deliveries = is_fallback ? 0 : stat_get(&s->deliveries);
     t->dropped_presettled += stat_get(&s->dropped_presettled);
+    /* Between routers messages neither enter nor leave the network, and control does not count. */
+    bool is_between_routers = l->kind == LINK_CONTROL || l->kind == LINK_DATA;
+    if (!l->is_incoming && is_between_routers) {
+        t->transit += l->kind == LINK_DATA ? deliveries : 0;
+        return;
+    }
     if (!l->is_incoming) {
         t->egress += deliveries;
         t->egress_route_container += container ? deliveries : 0;
@@ -656,7 +662,7 @@ static void totals_add(struct registry_totals *t, const struct link *l)
     t->modified += stat_get(&s->modified);
     t->delayed_1s += stat_get(&s->delayed_1s);
     t->delayed_10s += stat_get(&s->delayed_10s);
-    t->ingress += deliveries;
+    t->ingress += is_between_routers ? 0 : deliveries;
     t->ingress_route_container += container ? deliveries : 0;
 }
 

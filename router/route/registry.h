@@ -67,7 +67,7 @@ void registry_delete_connection(struct connection *c) ON_CONTROL;
 /* Counters of links that have ended, so that the router's totals do not shrink. */
 struct registry_totals {
     uint64_t presettled, dropped_presettled, accepted, rejected, released, modified, delayed_1s, delayed_10s, ingress,
-        egress, redirected;
+        egress, transit, redirected;
     uint64_t ingress_route_container, egress_route_container;
 };
 /* All that ever were, those attached now included. */

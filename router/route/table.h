@@ -64,6 +64,7 @@ struct address {
     _Atomic(struct address *) fallback; /* where messages go that find nobody here; NULL: nowhere. See T4 */
     _Atomic uint64_t redirected;        /* relaxed: deliveries that went there */
     _Atomic uint64_t anonymous_ingress; /* relaxed: deliveries that came without a targeted link */
+    _Atomic uint64_t transit;           /* relaxed: copies that went on to other routers */
     _Atomic uint64_t in_process_count;  /* relaxed: deliveries to the router itself */
     /* control */
     struct list node;        /* in the table's order of creation */

@@ -168,6 +168,37 @@ def test_any_router_is_managed_from_any_other(start_mesh):
             manager.close()
 
 
+def test_management_tells_where_consumers_are_and_what_passes_through(start_mesh, peers):
+    """remoteHostRouters, deliveriesTransit of address and router; what passes between routers is neither ingress nor egress."""
+    mesh = start_mesh("AB BC BD")
+    inboxes = [peers.connect(mesh[name]).receiver("multicast/m", credit=100) for name in "CD"]
+    for at in "AB":
+        mesh.wait_subscribed("multicast/m", at=at, remote=2)
+
+    def of_address(at, *attributes):
+        return next([row[name] for name in attributes] for row in mesh.query(at, "router.address", "key", *attributes)
+                    if row["key"] == "M0multicast/m")
+
+    def of_router(at):
+        row = mesh.query(at, "router", "deliveriesTransit", "deliveriesIngress", "deliveriesEgress")[0]
+        return [row[name] for name in ("deliveriesTransit", "deliveriesIngress", "deliveriesEgress")]
+
+    assert sorted(of_address("A", "remoteHostRouters")[0]) == ["C", "D"]
+    assert of_address("C", "remoteHostRouters") == [["D"]]
+    sender, before = peers.connect(mesh["A"]).sender("multicast/m"), {at: of_router(at) for at in "AB"}
+    for number in range(20):
+        assert sender.outcome(sender.send(number)).state == ACCEPTED
+    for inbox in inboxes:
+        inbox.wait_count(20)
+    assert of_address("A", "deliveriesTransit", "deliveriesEgress") == [20, 0]
+    assert of_address("B", "deliveriesTransit", "deliveriesIngress") == [40, 0]
+    assert of_address("C", "deliveriesTransit", "deliveriesEgress") == [0, 20]
+    transit, ingress, egress = [now - then for now, then in zip(of_router("B"), before["B"])]
+    assert transit == 40 and ingress < 20 and egress < 20  # our own questions are both
+    transit, ingress, _ = [now - then for now, then in zip(of_router("A"), before["A"])]
+    assert transit == 20 and ingress >= 20
+
+
 # -- addresses that come and go
 
 
