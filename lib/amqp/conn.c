@@ -120,7 +120,11 @@ bool amqp_conn_emit(struct amqp_conn *c, frame_writer_fn *fn, const void *what)
 
 bool amqp_session_emit(struct amqp_session *s, frame_writer_fn *fn, const void *what)
 {
-    return emit(s->conn, amqp_session_outq(s), s->local_channel, fn, what);
+    struct outq *q = amqp_session_outq(s);
+    bool fits = emit(s->conn, q, s->local_channel, fn, what);
+    if (fits)
+        amqp_session_queued(s, q);
+    return fits;
 }
 
 size_t amqp_conn_pending(const struct amqp_conn *c)

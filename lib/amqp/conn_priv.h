@@ -159,6 +159,12 @@ static inline struct outq *amqp_session_outq(struct amqp_session *s)
     struct output *o = &s->conn->priv->out;
     return s->flags & SESSION_URGENT ? output_urgent_queue(o, s->urgent_from) : &o->normal;
 }
+/* A frame of the session has been queued there. */
+static inline void amqp_session_queued(struct amqp_session *s, const struct outq *q)
+{
+    if (s->flags & SESSION_URGENT)
+        output_queued(&s->conn->priv->out, q, &s->urgent_from);
+}
 /* Queue a frame of the session. Result: as amqp_conn_emit(). */
 bool amqp_session_emit(struct amqp_session *s, frame_writer_fn *fn, const void *what);
 /* Queue a frame of the connection itself, on channel 0. Result: false, it is larger than the peer takes; nothing was

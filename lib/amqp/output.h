@@ -4,8 +4,8 @@
  *   normal   | rest of a frame that is partly written | frame | frame | ...
  *   urgent   | frame | frame                                               order: the rest, urgent, normal
  *
- * A session is urgent or not, so that its own frames stay in order: `from` is where the normal queue ended when it
- * became so, and its frames are urgent once all before that has left.
+ * A session is urgent or not, and its own frames stay in order: `from` is where the normal queue ended when it became
+ * so, or behind the last frame that it has there since, and its frames are urgent once all before that has left.
  *
  * Thread: the connection's owner.
  */
@@ -34,6 +34,12 @@ uint64_t output_hurry(struct output *o);
 static inline struct outq *output_urgent_queue(struct output *o, uint64_t from)
 {
     return o->written >= from ? &o->urgent : &o->normal;
+}
+/* A frame of an urgent session has been queued in q: what it says next does not overtake it. */
+static inline void output_queued(const struct output *o, const struct outq *q, uint64_t *from)
+{
+    if (q == &o->normal)
+        *from = o->written + o->normal.pending;
 }
 /* The first octets to be written, in up to max pieces. Result: how many pieces. */
 int output_peek(const struct output *o, struct iovec *iov, int max);

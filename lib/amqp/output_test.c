@@ -69,6 +69,33 @@ static void test_output_urgent_goes_at_the_next_border(void **state)
     output_fini(&o);
 }
 
+/* Where it became urgent has left, but what it said soon after that waits still. */
+static void test_output_frames_of_an_urgent_session_stay_in_order(void **state)
+{
+    (void)state;
+    struct output o = {0};
+    uint8_t out[4096];
+    put(&o.normal, 'n', 0, 100, NULL);
+    uint64_t from = output_hurry(&o);
+    put(&o.normal, 'n', 1, 100, NULL);
+    size_t n = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct outq *q = output_urgent_queue(&o, from);
+        put(q, 'u', i, 20, NULL);
+        output_queued(&o, q, &from);
+        n += leave(&o, out + n, 100, 8);
+    }
+    while (output_pending(&o))
+        n += leave(&o, out + n, 100, 8);
+    assert_int_equal(n, 260);
+    uint32_t next = 0;
+    for (size_t at = 0; at < n; at += size_of(out + at))
+        if (kind_of(out + at) == 'u')
+            assert_int_equal(out[at + 8], next++);
+    assert_int_equal(next, 3);
+    output_fini(&o);
+}
+
 static void test_output_at_a_border_urgent_goes_at_once(void **state)
 {
     (void)state;
@@ -185,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_output_urgent_goes_at_the_next_border),
+        cmocka_unit_test(test_output_frames_of_an_urgent_session_stay_in_order),
         cmocka_unit_test(test_output_at_a_border_urgent_goes_at_once),
         cmocka_unit_test(test_output_session_that_becomes_urgent_keeps_its_order),
         cmocka_unit_test(test_output_protocol_header_is_stepped_over),

@@ -283,6 +283,7 @@ static size_t send_frame(struct amqp_link *lk, const struct head *h, struct curs
         outq_commit(q, head);
         share_payload(q, payload, n);
     }
+    amqp_session_queued(lk->session, q);
     lk->session->next_outgoing_id++;
     lk->session->outgoing_left--;
     return n;
