@@ -198,6 +198,7 @@ static void run(const sigset_t *signals) ON_CONTROL
     on_trim(&process.trim);
     loop_run(process.loop);
     timer_cancel(&process.trim);
+    management_stop();
     if (apply_has_router())
         router_stop();
     loop_watch_remove(process.loop, &process.signals);

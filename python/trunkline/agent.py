@@ -128,15 +128,11 @@ def on_request(message, conn_id, to):
 
 # Answers that are made a part each turn of the router's loop, one after the other.
 _unfinished = collections.deque()
-# Beyond so many, one that comes is made at once, however long it takes: that holds up whoever asks so much.
-MAX_UNFINISHED = 64
+# While there are so many, C gives us no other request: what is made of each stays in memory.
+MAX_UNFINISHED = 8
 
 
 def _later(answer):
-    if len(_unfinished) >= MAX_UNFINISHED:
-        while not answer.go_on():
-            pass
-        return
     _unfinished.append(answer)
     if len(_unfinished) == 1:
         core.again()
@@ -145,6 +141,11 @@ def _later(answer):
 def is_busy():
     """Whether an answer is unfinished, and go_on() will be called."""
     return bool(_unfinished)
+
+
+def is_full():
+    """Whether requests are to wait. See core.py."""
+    return len(_unfinished) >= MAX_UNFINISHED
 
 
 def go_on():

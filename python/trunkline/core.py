@@ -26,6 +26,8 @@ agent.on_request(message: bytes, conn_id: int, to: str) -> None
     happens, but reject messages of more than agent.MAX_REQUEST octets (1 MiB): they are no requests. `import
     trunkline.agent` costs 1 to 5 ms: do it after start-up.
 
+agent.is_full() -> bool
+    Whether so many answers are unfinished that C is to keep what comes, in order, until a go_on() has made room.
 agent.go_on() -> None
     In the turn after again() was called. Never raises.
 

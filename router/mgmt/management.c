@@ -5,8 +5,10 @@
 
 #include <router/mgmt/failure.h>
 #include <router/route/address_name.h>
+#include <router/route/request.h>
 #include <stdbool.h>
 #include <string.h>
+#include <trunkline/base/list.h>
 #include <trunkline/base/log.h>
 #include <trunkline/base/mailbox.h>
 #include <trunkline/io/loop.h>
@@ -94,11 +96,58 @@ static PyObject *agent_go_on(void) ON_CONTROL
     return go_on;
 }
 
+static PyObject *agent_is_full(void) ON_CONTROL
+{
+    static PyObject *is_full;
+    if (is_full == NULL)
+        is_full = find_function("trunkline.agent", "is_full");
+    return is_full;
+}
+
 static void log_failure(const char *what) ON_CONTROL
 {
     char why[2048];
     failure_take(NULL, why, sizeof why);
     LOG(AGENT, ERROR_LEVEL, "%s: %s", what, why);
+}
+
+/* ---- requests ---- */
+
+/* Those that wait until the agent takes another: struct request.node. */
+static struct list waiting = LIST_INIT(waiting);
+
+static bool is_full(void) ON_CONTROL
+{
+    PyObject *function = agent_is_full();
+    PyObject *result = function == NULL ? NULL : PyObject_CallNoArgs(function);
+    if (result == NULL)
+        log_failure("Management is not available");
+    bool full = result == Py_True;
+    Py_XDECREF(result);
+    return full;
+}
+
+static void serve(const uint8_t *message, size_t n, uint64_t connection_id, const char *key) ON_CONTROL
+{
+    size_t to_len;
+    const char *to = address_name_of_key(key, strlen(key), &to_len);
+    PyObject *function = agent_function();
+    PyObject *result = function == NULL
+                           ? NULL
+                           : PyObject_CallFunction(function, "y#Ks#", message, (Py_ssize_t)n,
+                                                   (unsigned long long)connection_id, to, (Py_ssize_t)to_len);
+    if (result == NULL)
+        log_failure("A management request was lost");
+    Py_XDECREF(result);
+}
+
+static void serve_waiting(void) ON_CONTROL
+{
+    while (!list_is_empty(&waiting) && !is_full()) {
+        struct request *r = list_entry(list_take_first(&waiting), struct request, node);
+        serve(r->message, r->len, r->connection_id, r->key);
+        request_done(&r);
+    }
 }
 
 static void go_on(struct letter *l)
@@ -110,6 +159,7 @@ static void go_on(struct letter *l)
     if (result == NULL)
         log_failure("The answer to a management request was lost");
     Py_XDECREF(result);
+    serve_waiting();
 }
 
 void management_again(void)
@@ -132,14 +182,16 @@ void management_on_request(const uint8_t *message, size_t n, uint64_t connection
                  (unsigned long long)connection_id, n, REQUEST_MAX);
         return;
     }
-    size_t to_len;
-    const char *to = address_name_of_key(key, strlen(key), &to_len);
-    PyObject *function = agent_function();
-    PyObject *result = function == NULL
-                           ? NULL
-                           : PyObject_CallFunction(function, "y#Ks#", message, (Py_ssize_t)n,
-                                                   (unsigned long long)connection_id, to, (Py_ssize_t)to_len);
-    if (result == NULL)
-        log_failure("A management request was lost");
-    Py_XDECREF(result);
+    if (!list_is_empty(&waiting) || is_full())
+        list_append(&waiting, &request_keep()->node);
+    else
+        serve(message, n, connection_id, key);
+}
+
+void management_stop(void)
+{
+    while (!list_is_empty(&waiting)) {
+        struct request *r = list_entry(list_take_first(&waiting), struct request, node);
+        request_drop(&r);
+    }
 }

@@ -25,7 +25,10 @@ void management_warm_up(void) ON_CONTROL;
  * each turn. */
 void management_again(void) ON_CONTROL;
 
-/* Answer the messages that come to the router's own addresses: to be given to request_serve(). */
+/* Answer the messages that come to the router's own addresses: to be given to request_serve(). While the agent has as
+ * many unfinished answers as it may, those that come wait, unaccepted. */
 void management_on_request(const uint8_t *message, size_t n, uint64_t connection_id, const char *key);
+/* Give up those that wait. To be called before the router stops. */
+void management_stop(void) ON_CONTROL;
 
 #endif

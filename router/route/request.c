@@ -15,16 +15,6 @@
 /* As of a message whose header says nothing (AMQP 1.0 part 3.2.1, Header). */
 enum { PRIORITY_OF_REPLIES = 4 };
 
-struct request {
-    struct letter letter;
-    struct origin origin;
-    uint64_t connection_id;
-    char *key;
-    struct own_link *own; /* counted; NULL: it is for the address */
-    size_t len;
-    uint8_t message[];
-};
-
 static request_fn *server, *routers_server;
 
 /* Of the router's own addresses, those that are not management's. */
@@ -62,28 +52,56 @@ void request_serve_routers(request_fn *fn)
     routers_server = fn;
 }
 
-static void serve(const struct request *r) ON_CONTROL
+/* The one that its server is called for; NULL: that keeps it. */
+static struct request *being_served;
+
+struct request *request_keep(void)
 {
+    struct request *r = being_served;
+    ASSERT(r != NULL);
+    being_served = NULL;
+    list_init(&r->node);
+    return r;
+}
+
+void request_drop(struct request **r)
+{
+    if ((*r)->own)
+        own_link_unref((*r)->own);
+    free((*r)->key);
+    free(*r);
+    *r = NULL;
+}
+
+void request_done(struct request **r)
+{
+    /* The node accepts what it is sent, whatever the answer says (management reference 2.2). */
+    const struct origin *o = &(*r)->origin;
+    here_answer(o, 0, true, o->flags & ORIGIN_SETTLED ? &state_none : &state_accepted);
+    request_drop(r);
+}
+
+static void serve(struct request *r) ON_CONTROL
+{
+    being_served = r;
     if (r->own) {
         own_link_take(r->own, r->message, r->len);
     } else {
         request_fn *take = server_of(r->key);
         take(r->message, r->len, r->connection_id, r->key);
     }
-    /* The node accepts what it is sent, whatever the answer says (management reference 2.2). */
-    here_answer(&r->origin, 0, true, r->origin.flags & ORIGIN_SETTLED ? &state_none : &state_accepted);
+    if (being_served != NULL)
+        request_done(&being_served);
 }
 
 static void request_deliver(struct letter *l)
 {
     assert_on_control();
     struct request *r = container_of(l, struct request, letter);
-    if (!here->ending) /* else there are no workers any more, and nobody to hear the answer */
+    if (here->ending) /* there are no workers any more, and nobody to hear the answer */
+        request_drop(&r);
+    else
         serve(r);
-    if (r->own)
-        own_link_unref(r->own);
-    free(r->key);
-    free(r);
 }
 
 static struct request *request_new(const struct origin *o, const uint8_t *message, size_t n)

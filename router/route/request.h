@@ -6,7 +6,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <trunkline/base/list.h>
 #include <trunkline/base/lock.h>
+#include <trunkline/base/mailbox.h>
+
+struct own_link;
+
+/* A request on its way through control. */
+struct request {
+    struct letter letter;
+    struct origin origin;
+    struct own_link *own; /* counted; NULL: it is for the address */
+    /* for who keeps it */
+    struct list node;
+    uint64_t connection_id;
+    char *key; /* of the address it came to; NULL: a control link */
+    size_t len;
+    uint8_t message[];
+};
 
 /* Who serves them. message: n octets, borrowed for the call; key: of the address it came to. Thread: control. */
 typedef void request_fn(const uint8_t *message, size_t n, uint64_t connection_id, const char *key);
@@ -25,8 +42,14 @@ void request_serve_address(const char *key, request_fn *fn);
 void request_post(const struct origin *o, uint64_t connection_id, const char *key, const uint8_t *message, size_t n);
 
 /* The same for a message that has come in on a link of ours (own_link.h): its owner takes it. Thread: worker. */
-struct own_link;
 void request_post_own(const struct origin *o, struct own_link *to, const uint8_t *message, size_t n);
+
+/* Within a request_fn: keep the request that it is called for, to serve it later. Its delivery is accepted, and the
+ * credit for it given back, only with request_done(): so there are no more than the credit of their senders. */
+struct request *request_keep(void) ON_CONTROL;
+void request_done(struct request **r) ON_CONTROL;
+/* The router stops: it is not served, and nothing is said. */
+void request_drop(struct request **r) ON_CONTROL;
 
 /* Send a message of the router's own, presettled, to `to` in any form of an address.
  *   Result: false: nobody receives there.

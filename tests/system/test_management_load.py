@@ -1,8 +1,11 @@
 """Management of a router that has much to show: others do not wait for it."""
+import statistics
 import threading
+import time
 
 from proton import Message
 
+from support.deadline import seconds
 from support.wire import ATTACH, SOURCE, TRANSFER, Wire, described
 
 LINKS = 4000
@@ -37,9 +40,12 @@ class Manager(Wire):
         request = Message(reply_to=self.reply_to, correlation_id=self.asked, properties=properties, body=body)
         self.transfer(1, self.asked, request.encode(), settled=True)
         self.asked += 1
+        return self.whole_message()
+
+    def whole_message(self):
         octets = b""
         while True:
-            part = self.expect(TRANSFER)
+            part = self.expect(TRANSFER, limit=60)
             octets += part.payload
             if not part.fields.get("more"):
                 return octets
@@ -82,3 +88,40 @@ def test_management_query_of_thousands_of_links_lets_clients_attach(router):
             assert len({link["identity"] for link in links}) == len(links)
             assert {"M0many/%d" % n for n in range(LINKS)} <= {link["owningAddr"] for link in links}
         assert counts[-1] > 8, "so many links were attached during each answer: %s" % counts
+
+
+def test_management_many_queries_of_all_links_wait_without_holding_up_clients(router):
+    """Of one client, without waiting for answers: beyond a few, requests wait for their turn, and their credit with them."""
+    asked = 100
+    with Wire(router) as many, Manager(router) as manager, Wire(router) as client:
+        many.open_session()
+        attach_many(many, LINKS)
+        client.open_session()
+        for number in range(asked):
+            request = Message(reply_to=manager.reply_to, correlation_id=number, body={"attributeNames": COLUMNS},
+                              properties={"operation": "QUERY", "entityType": "org.apache.qpid.dispatch.router.link"})
+            manager.transfer(1, number, request.encode())
+        answers, took = [], []
+        reading = threading.Thread(target=lambda: answers.extend(manager.whole_message() for _ in range(asked)))
+        reading.start()
+        for handle in range(100):
+            start = time.monotonic()
+            client.attach("client-%d" % handle, handle, sender=True, address="client")
+            took.append(time.monotonic() - start)
+        reading.join()
+        assert len(answers) == asked
+        print("attaches: median %.1f ms, longest %.1f ms" % (1000 * statistics.median(took), 1000 * max(took)))
+        assert statistics.median(took) < seconds(0.1)
+
+
+def test_management_requests_that_wait_are_given_up_when_the_router_stops(start_router):
+    router = start_router()
+    with Wire(router) as many, Manager(router) as manager:
+        many.open_session()
+        attach_many(many, LINKS)
+        for number in range(60):
+            request = Message(reply_to=manager.reply_to, correlation_id=number, body={},
+                              properties={"operation": "QUERY", "entityType": "org.apache.qpid.dispatch.router.link"})
+            manager.transfer(1, number, request.encode(), settled=True)
+        manager.expect(TRANSFER)
+        assert router.stop() == 0
