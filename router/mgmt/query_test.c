@@ -96,7 +96,10 @@ static int start(void **state)
     loop_run(fixture.loop);
     query_configure(&(struct query_conf){.started = clock_mono_ms() - 3500, .stuck_age = 10000});
     python_test_run("import _trunkline, time\n"
-                    "from _trunkline import *\n");
+                    "from _trunkline import *\n"
+                    "class about(int): # seconds since something before the test: machines are slow now and then\n"
+                    "    def __eq__(self, other): return int(self) <= other < int(self) + 60\n"
+                    "    __hash__ = int.__hash__\n");
     return 0;
 }
 
@@ -128,7 +131,7 @@ static void test_query_link_shows_what_it_has(void **state)
         "'deliveryCount',\n"
         "           'acceptedCount', 'zeroCreditSeconds', 'deliveriesStuck', 'connectionId', 'peer')\n"
         "row = read('router.link', '1001', columns, 0)\n"
-        "assert row == ('link-1', '1001', 'out', 'M0$management', 3, 7, 2**64 - 1, 4, 12, 10, '7', None), row\n"
+        "assert row == ('link-1', '1001', 'out', 'M0$management', 3, 7, 2**64 - 1, 4, about(12), 10, '7', None), row\n"
         "assert read('router.link', '1000', ('linkDir', 'owningAddr', 'ingressHistogram'), 0) == ('in', None, None)\n"
         "histogram, = read('router.link', '1001', ('ingressHistogram',), 0)\n"
         "assert len(histogram) == 128 and histogram[0] == 2**64 - 1 and sum(histogram[1:]) == 0\n"
@@ -174,9 +177,10 @@ static void test_query_connection_shows_its_peer(void **state)
                     "'properties', 'uptimeSeconds',\n"
                     "           'lastDlvSeconds', 'operStatus', 'adminStatus', 'enableProtocolTrace')\n"
                     "rows = query('connection', columns, 0, 0, 7)\n"
-                    "assert rows == [('7', '127.0.0.1:4711', 'client', 'in', 'normal', False, None, None, {}, 5, None, "
-                    "'up', 'enabled', False)], rows\n"
-                    "assert read('connection', '7', columns, 0) == rows[0]\n"
+                    "shown = ('7', '127.0.0.1:4711', 'client', 'in', 'normal', False, None, None, {}, about(5), None, "
+                    "'up', 'enabled', False)\n"
+                    "assert rows == [shown], rows\n"
+                    "assert read('connection', '7', columns, 0) == shown\n"
                     "assert read('connection', '8', columns, 0) is None\n");
 }
 
@@ -198,7 +202,7 @@ static void test_query_router_counts_stuck_and_blocked(void **state)
         "columns = ('addrCount', 'nodeCount', 'deliveriesStuck', 'linksBlocked', 'uptimeSeconds', 'memoryUsage')\n"
         "row = read('router', '1', columns, 0)\n"
         "assert row[0] == len(query('router.address', ('key',), 0, 0, 0)), row\n"
-        "assert row[1:5] == (0, 10, 1, 3), row\n"
+        "assert row[1:5] == (0, 10, 1, about(3)), row\n"
         "assert row[5] > 2**20\n"
         "assert len(query('router', columns, 0, 0, 0)) == 1\n"
         "assert read('router', '2', columns, 0) is None\n");
