@@ -387,6 +387,79 @@ static void test_link_credit_given_back_after_stop_drain_is_told(void **state)
     raw_free(r);
 }
 
+/* Credit that is taken back: what the peer has sent of it meanwhile is taken, and what it sends beyond is not. */
+static void test_link_credit_taken_back_may_still_be_used(void **state)
+{
+    (void)state;
+    struct raw *r = raw_new(test_conf(true), 16384, 100);
+    r->o->credit = 3;
+    struct test_link *t = raw_attach(r, 0, false);
+    r->o->credit = 0;
+    amqp_link_set_credit(&t->link, 1);
+    assert_int_equal(raw_read_flow(r).link_credit, 1);
+    for (uint32_t id = 0; id < 3; id++)
+        raw_transfer(r, 0, id, true, false, "x");
+    assert_int_equal(t->link.delivery_count, 3);
+    assert_int_equal(t->link.credit, 0);
+    assert_int_equal(t->link.overdrawn, 0);
+    amqp_link_set_credit(&t->link, 2);
+    struct amqp_flow_fields f = raw_read_flow(r);
+    assert_int_equal(f.delivery_count, 3);
+    assert_int_equal(f.link_credit, 2);
+    for (uint32_t id = 3; id < 6; id++)
+        raw_transfer(r, 0, id, true, false, "x");
+    assert_int_equal(t->link.delivery_count, 5); /* the sixth had no credit, ever: the link is detached */
+    raw_expect(r, AMQP_DESC_DETACH);
+    raw_free(r);
+}
+
+static struct slice symbol_at(uint8_t *at, size_t size, const char *text)
+{
+    struct amqp_writer w = amqp_writer(at, size);
+    amqp_write_symbol_of(&w, text);
+    return (struct slice){NULL, at, w.len};
+}
+
+static void test_link_terms_are_seen_and_answered_as_they_are(void **state)
+{
+    (void)state;
+    struct raw *r = raw_new(test_conf(true), 16384, 100);
+    r->o->defer_attach = true;
+    uint8_t offered[16], desired[16], other[16];
+    struct amqp_attach_fields f = {0};
+    AMQP_SET(&f, name, slice_of_text("one"));
+    AMQP_SET(&f, handle, 0);
+    AMQP_SET(&f, role, true);
+    AMQP_SET(&f, snd_settle_mode, 0);
+    AMQP_SET(&f, rcv_settle_mode, 1);
+    AMQP_SET(&f, max_message_size, 77);
+    AMQP_SET(&f, offered_capabilities, symbol_at(offered, sizeof offered, "o"));
+    AMQP_SET(&f, desired_capabilities, symbol_at(desired, sizeof desired, "dd"));
+    AMQP_SET(&f, properties, BYTES(0xc1, 5, 2, 0xa3, 1, 'p', 0x41));
+    RAW_SEND(r, 0, attach, &f);
+    struct amqp_attach_terms t;
+    amqp_link_peer_terms(&r->o->links->link, &t);
+    assert_int_equal(t.source.len, 0);
+    assert_int_equal(t.snd_settle_mode, 0);
+    assert_int_equal(t.rcv_settle_mode, 1);
+    assert_int_equal(t.max_message_size, 77);
+    assert_memory_equal(t.offered_capabilities.data, offered, 3);
+    assert_memory_equal(t.desired_capabilities.data, desired, 4);
+    assert_int_equal(t.properties.len, 7);
+    t.offered_capabilities = symbol_at(other, sizeof other, "mine");
+    t.desired_capabilities.len = 0;
+    assert_int_equal(amqp_link_accept_with(&r->o->links->link, &t), OK);
+    struct amqp_attach_fields said = read_attach(r);
+    assert_int_equal(said.snd_settle_mode, 0);
+    assert_int_equal(said.rcv_settle_mode, 1);
+    assert_int_equal(said.max_message_size, 77);
+    assert_int_equal(said.offered_capabilities.len, 6);
+    assert_false(said.has.desired_capabilities);
+    assert_int_equal(said.properties.len, 7);
+    assert_int_equal(amqp_link_accept_with(&r->o->links->link, &t), ERR_CLOSED); /* once */
+    raw_free(r);
+}
+
 static void test_link_ours_is_attached_and_refused(void **state)
 {
     (void)state;
@@ -488,6 +561,8 @@ int main(void)
         cmocka_unit_test(test_link_answer_too_large_for_the_peer_is_refused),
         cmocka_unit_test(test_link_drain_gives_credit_back),
         cmocka_unit_test(test_link_credit_given_back_after_stop_drain_is_told),
+        cmocka_unit_test(test_link_credit_taken_back_may_still_be_used),
+        cmocka_unit_test(test_link_terms_are_seen_and_answered_as_they_are),
         cmocka_unit_test(test_link_ours_is_attached_and_refused),
         cmocka_unit_test(test_link_ours_may_have_null_termini),
     };

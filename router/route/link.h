@@ -159,7 +159,7 @@ struct link {
     struct address *address; /* NULL: anonymous, or refused */
     char *dynamic_address;   /* text for the answer */
     uint8_t refusal;
-    uint64_t identity;
+    _Atomic uint64_t identity;  /* 0: not known yet, which for a far end of a routed link may last a while */
     struct routed_link *routed; /* its other end and what goes there, routed_link.h; of a far end made by the worker */
     /* worker */
     bool answered, gone;

@@ -128,6 +128,8 @@ static enum err get_address(const char *key, struct link_route_address **out) ON
     *out = find_address(key);
     if (*out)
         return OK;
+    if (key[1 + strspn(key + 1, "./")] == '\0')
+        return ERR_INVALID; /* a prefix without a token would be everybody's */
     struct rule_conf conf = {
         .identity = key, .text = key + 1, .is_prefix = key_is_prefix(key), .priority = PRIORITY_UNSET};
     struct rules **rules = &state.rules[key_is_in(key)], *next;

@@ -30,7 +30,14 @@ static void on_answer(const struct answer *a)
              a->first, a->last, a->frames, a->done ? " done" : "", a->state.code);
 }
 
-static const struct outbox_handler handler = {.post = on_post, .frame = on_frame, .answer = on_answer};
+static void on_note(const struct link_note *n)
+{
+    snprintf(said + strlen(said), sizeof said - strlen(said), "note %u to %u from %u: %u%s %.*s; ", n->kind,
+             n->to.index, n->from.index, n->number, n->flag ? " flag" : "", (int)n->octets.len,
+             (const char *)n->octets.data);
+}
+
+static const struct outbox_handler handler = {.post = on_post, .frame = on_frame, .answer = on_answer, .note = on_note};
 
 static struct outboxes *o;
 
@@ -80,6 +87,23 @@ static void test_outbox_one_turn_is_one_letter_in_order(void **state)
     deliver_all();
     assert_string_equal(said, "frame to 7: one; frame to 8: two; ");
     assert_false(outboxes_flush(o));
+}
+
+static void test_outbox_notes_keep_their_place_between_frames(void **state)
+{
+    (void)state;
+    put_frame(7, "one");
+    struct link_note n = {.to = token(7, 1),
+                          .from = token(3, 0),
+                          .number = 9,
+                          .kind = 4,
+                          .flag = true,
+                          .octets = {.data = (const uint8_t *)"abc", .len = 3}};
+    outbox_put_note(o, &n);
+    put_frame(7, "two");
+    outboxes_flush(o);
+    deliver_all();
+    assert_string_equal(said, "frame to 7: one; note 4 to 7 from 3: 9 flag abc; frame to 7: two; ");
 }
 
 static void test_outbox_answers_that_adjoin_merge(void **state)
@@ -157,6 +181,7 @@ int main(void)
         TEST(test_outbox_one_turn_is_one_letter_in_order),         TEST(test_outbox_answers_that_adjoin_merge),
         TEST(test_outbox_answers_of_copies_do_not_merge),          TEST(test_outbox_frames_left_of_one_delivery_merge),
         TEST(test_outbox_large_payload_is_counted_and_given_back), TEST(test_outbox_more_than_a_batch_is_posted_early),
+        TEST(test_outbox_notes_keep_their_place_between_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
