@@ -123,13 +123,27 @@ uint8_t amqp_message_priority(const uint8_t *m, const struct amqp_message_view *
     return priority;
 }
 
-struct slice amqp_message_to(const uint8_t *m, const struct amqp_message_view *v)
+/* A field of the properties that is a string. */
+static struct slice text_of_properties(const uint8_t *m, const struct amqp_message_view *v, uint32_t index)
 {
     struct amqp_reader field;
-    struct slice to = {0};
-    if (seek_field(m, v->properties.offset, v->properties.length, 2, &field) && amqp_read_string(&field, &to) != OK)
+    struct slice text = {0};
+    if (seek_field(m, v->properties.offset, v->properties.length, index, &field) &&
+        amqp_read_string(&field, &text) != OK)
         return (struct slice){0};
-    return to;
+    return text;
+}
+
+struct slice amqp_message_to(const uint8_t *m, const struct amqp_message_view *v)
+{
+    enum { TO = 2 };
+    return text_of_properties(m, v, TO);
+}
+
+struct slice amqp_message_subject(const uint8_t *m, const struct amqp_message_view *v)
+{
+    enum { SUBJECT = 3 };
+    return text_of_properties(m, v, SUBJECT);
 }
 
 /* ---- message annotations ---- */

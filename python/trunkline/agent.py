@@ -10,7 +10,7 @@ import types
 
 from trunkline import actions, addresses, amqp, checks, core, entities, refusals, schema
 from trunkline.entities import ADDRESS, MANAGEMENT, Duplicate, make
-from trunkline.held import AUTOLINK, HELD, LINK_ROUTE, OWN_LINK_ROUTE, Invalid
+from trunkline.held import AUTOLINK, BINDING, EXCHANGE, HELD, LINK_ROUTE, OWN_LINK_ROUTE, Invalid
 
 # Larger requests are none; C rejects them, and so do we.
 MAX_REQUEST = 1 << 20
@@ -39,12 +39,6 @@ EMPTY_MAP, NULL = amqp.encode({}), amqp.encode(None)
 
 CONFIG_ADDRESS = schema.find(ADDRESS)
 ROUTER, CONNECTION, LINK = schema.find("router"), schema.find("connection"), schema.find("router.link")
-# Core types without objects in this version: they can be asked for, and there are none.
-NONE_YET = {
-    schema.find("router.config." + kind): "No name or identity provided"
-    for kind in ("exchange",)
-}
-NONE_YET[schema.find("router.config.binding")] = "No binding name or identity provided"
 OWN_ROUTE = OWN_LINK_ROUTE.type
 CONSOLE = schema.find("console")
 # Core types of which there may be very many: so many rows are made in one turn.
@@ -541,8 +535,6 @@ def _general_maps(request, selected):
 
 def _core_rows(request, entity_type, names, offset, count):
     """Rows of a core type: tuples in the order of names."""
-    if entity_type in NONE_YET:
-        return []
     if entity_type is ROUTER:
         values = _router_values(names, request)
         return [[values[n] for n in names]] if offset == 0 else []
@@ -611,10 +603,6 @@ def _read_core(request, entity_type):
         ):
             raise Failure(NOT_FOUND)
         return OK, amqp.encode(_shown(router, request))
-    if entity_type in NONE_YET:
-        if name is None and identity is None:
-            raise Failure(BAD_REQUEST, NONE_YET[entity_type])
-        raise Failure(NOT_FOUND)
     if entity_type.short in entities.NUMBERED:
         return OK, amqp.encode(_shown(_numbered(request, entity_type), request))
     if entity_type is OWN_ROUTE:
@@ -664,7 +652,8 @@ def _own_route(request):
 def _numbered(request, entity_type):
     """The entity of a type that C numbers which a request names; identity wins over name."""
     if request.identity is None and request.name is None:
-        raise Failure(BAD_REQUEST, "No name or identity provided")
+        which = "binding name" if entity_type.short == BINDING else "name"
+        raise Failure(BAD_REQUEST, "No %s or identity provided" % which)
     if request.identity is not None:
         entity = entities.registry.numbered(entity_type, request.identity)
     else:
@@ -735,8 +724,6 @@ def _update_connection(request):
 def _delete_core(request, entity_type):
     if entity_type in (CONSOLE, ROUTER, CONNECTION):
         raise Failure(FORBIDDEN)
-    if entity_type in NONE_YET:
-        return _read_core(request, entity_type)
     if entity_type is OWN_ROUTE:
         row = _own_route(request)
         core.apply(OWN_LINK_ROUTE.kind, "delete", row["identity"], {"ofConnection": str(request.conn_id)})
@@ -746,7 +733,17 @@ def _delete_core(request, entity_type):
     entity = _numbered(request, entity_type)
     actions.apply(entity, "delete")
     entities.registry.remove(entity)
+    if entity_type.short == EXCHANGE:
+        _forget_bindings(entity)
     return NO_CONTENT, EMPTY_MAP
+
+
+def _forget_bindings(exchange):
+    """They have gone with their exchange."""
+    registry = entities.registry
+    for entity in list(registry.of(schema.find(BINDING))):
+        if entity.values["exchangeName"] == exchange.name:
+            registry.remove(entity)
 
 
 CORE_OPERATIONS = {"READ": _read_core, "UPDATE": _update_core, "DELETE": _delete_core}
@@ -837,6 +834,8 @@ def _create_core(request, entity_type):
     try:
         actions.apply(entity, "create")
     except core.Error as error:
+        if entity_type.short in HELD and error.args[0] == "Value":
+            raise Failure(BAD_REQUEST, error.args[1], NULL) from None
         raise Failure(INTERNAL_ERROR, "CError: %s: %s" % error.args[:2], NULL) from None
     registry.add(entity)
     return CREATED, amqp.encode(_shown(entity, request))
@@ -861,6 +860,8 @@ def _create_own_route(request):
 def _held_values(request, entity_type):
     """Attributes of a thing that C holds, checked; Invalid if it cannot be."""
     kind = HELD[entity_type.short]
+    if entity_type.short == EXCHANGE and not request.name:
+        raise Invalid("exchange requires a unique name")
     values = kind.converted(request.body)
     kind.check(values)
     return values

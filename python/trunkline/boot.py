@@ -56,10 +56,15 @@ def carry_out(loaded):
     for note in loaded.notes:
         core.log(*note)
     for short in ("router", "policy", entities.ADDRESS, *HELD, "connector", "listener"):
-        for entity in registry.of(schema.find(short)):
+        for entity in list(registry.of(schema.find(short))):
             try:
                 actions.apply(entity, "create")
             except core.Error as error:
+                if short in HELD and error.args[0] == "Value":  # as one that cannot be made at all: config.py
+                    text = "Error configuring %s: %s (%s)" % (HELD[short].kind, error.args[1], entity.place)
+                    core.log("ROUTER_CORE", core.ERROR, text)
+                    registry.remove(entity)
+                    continue
                 if short == "listener" and error.args[0] == "System":
                     core.log("SERVER", core.ERROR, error.args[1])
                     core.log(

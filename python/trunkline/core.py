@@ -14,7 +14,8 @@ boot.check(path) -> list[str]
     empty list: valid. Else one line for each error, in file order: print each on stderr and exit 1.
 boot.start(path) -> None
     Reads the whole file, checks all of it, then applies it through apply() in the order of the management reference, 6.1:
-    log, router, policy, address, linkRoute, autoLink, connector, listener. Raises boot.StartError: `str(error)` is the text for `<argv0>:
+    log, router, policy, address, linkRoute, autoLink, exchange, binding, connector, listener. Raises boot.StartError:
+    `str(error)` is the text for `<argv0>:
     <text>` on stderr and for the log lines `ERROR (error) <text>` and `MAIN (critical) Router start-up failed:
     <text>`, which C writes; further errors of the same file have been logged (AGENT, error) already. Any other
     exception is a defect of ours: treat it the same way. C starts its I/O threads when this has returned: listeners
@@ -132,6 +133,10 @@ autoLink op 'create' returns str, the new identity, as of an address; op 'delete
          containerId          str or None  either it is never active
          externalAddress      str or None  address at the container, if another
          fallback             bool         of the address's fallback destination: its phase does not count
+exchange, binding  op 'create', 'delete' as for autoLink. Error('Value', text) says what cannot be, as CREATE says it.
+         Bindings go with their exchange.
+         exchange: name str, address str, phase int 0..9, alternateAddress str or None, alternatePhase int 0..9, mqtt bool
+         binding: name str or None, exchangeName str, bindingKey str or None, nextHopAddress str, nextHopPhase int 0..9
 listener op 'create', 'delete'. identity as in management reference 1.3, e.g. 'listener/0.0.0.0:amqp'.
          name                 str          the identity if the user gave none
          named                bool         whether the user gave it
@@ -187,6 +192,9 @@ router.address  the columns of the schema but type, name and identity: C knows a
 router.config.linkRoute  name identity prefix pattern distribution connection containerId direction operStatus
                 addExternalPrefix delExternalPrefix
 router.connection.linkRoute  name identity pattern direction containerId ofConnection; those of all connections
+router.config.exchange  name identity address phase alternateAddress alternatePhase matchMethod bindingCount
+                receivedCount droppedCount forwardedCount divertedCount
+router.config.binding  name identity exchangeName bindingKey nextHopAddress nextHopPhase matchedCount
 router.config.autoLink  name identity address direction phase connection containerId externalAddress linkRef operStatus
                 lastError fallback
 router.node     id protocolVersion instance linkState nextHop validOrigins address routerLink cost lastTopoChange index;

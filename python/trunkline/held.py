@@ -108,14 +108,62 @@ def own_linkroute(values):
     return {"pattern": _words("Pattern", values["pattern"]), "in": values["direction"] == "in"}
 
 
+EXCHANGE_PHASE = "phase must be in the range 0-9"
+
+
+def _phase(values, name):
+    phase = values.get(name) or 0
+    if not 0 <= phase <= 9:
+        raise Invalid(EXCHANGE_PHASE)
+    return phase
+
+
+def exchange(values):
+    """The name is checked where it is known: agent.py, config.py."""
+    if not values.get("address"):
+        raise Invalid("exchange address is mandatory")
+    return {
+        "address": values["address"],
+        "phase": _phase(values, "phase"),
+        "alternateAddress": values.get("alternateAddress") or None,
+        "alternatePhase": _phase(values, "alternatePhase"),
+        "mqtt": values.get("matchMethod") == "mqtt",
+    }
+
+
+def binding(values):
+    if not values.get("exchangeName"):
+        raise Invalid("Binding configuration requires an exchange")
+    if not values.get("nextHopAddress"):
+        raise Invalid("No next hop specified")
+    return {
+        "exchangeName": values["exchangeName"],
+        "bindingKey": values.get("bindingKey"),
+        "nextHopAddress": values["nextHopAddress"],
+        "nextHopPhase": _phase(values, "nextHopPhase"),
+    }
+
+
 LINK_ROUTE = "router.config.linkRoute"
 AUTOLINK = "router.config.autoLink"
+EXCHANGE, BINDING = "router.config.exchange", "router.config.binding"
 WRONG_DIRECTION = "Invalid value for 'direction'"
 HELD = {
     kind.type.short: kind
     for kind in (
         Kind(LINK_ROUTE, "linkRoute", linkroute, {"direction": WRONG_DIRECTION, "distribution": "Invalid value for 'distribution'"}),
         Kind(AUTOLINK, "autoLink", autolink, {"direction": WRONG_DIRECTION, "phase": PHASE}),
+        Kind(
+            EXCHANGE,
+            "exchange",
+            exchange,
+            {
+                "matchMethod": "Exchange matchMethod must be either 'amqp' or 'mqtt'",
+                "phase": EXCHANGE_PHASE,
+                "alternatePhase": EXCHANGE_PHASE,
+            },
+        ),
+        Kind(BINDING, "binding", binding, {"nextHopPhase": EXCHANGE_PHASE}),
     )
 }
 # Those that connections make for themselves are not held: they end with their connection.

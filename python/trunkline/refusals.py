@@ -10,8 +10,6 @@ from trunkline.checks import MECHANISMS
 TYPES = {
     "sslProfile": "TLS",
     "authServicePlugin": "authentication by a service",
-    "router.config.exchange": "exchanges",
-    "router.config.binding": "exchanges",
     "vhost": "vhost policy",
 }
 

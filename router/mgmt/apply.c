@@ -7,6 +7,7 @@
 #include <router/mgmt/attrs.h>
 #include <router/mgmt/autolink_conf.h>
 #include <router/mgmt/connection_conf.h>
+#include <router/mgmt/exchange_conf.h>
 #include <router/mgmt/failure.h>
 #include <router/mgmt/link_route_conf.h>
 #include <router/mesh/mesh.h>
@@ -311,6 +312,10 @@ static const struct action actions[] = {
     {"connection.linkRoute", "delete", link_route_conf_delete_scoped, true},
     {"autoLink", "create", autolink_conf_create, true},
     {"autoLink", "delete", autolink_conf_delete, true},
+    {"exchange", "create", exchange_conf_create, true},
+    {"exchange", "delete", exchange_conf_delete, true},
+    {"binding", "create", binding_conf_create, true},
+    {"binding", "delete", binding_conf_delete, true},
     {"listener", "create", listener_create, true},
     {"listener", "delete", listener_delete, true},
     {"connector", "create", connector_create, true},

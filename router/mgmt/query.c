@@ -24,6 +24,8 @@ static const struct kind *const kinds[] = {
     &query_kind_autolink,
     &query_kind_link_route,
     &query_kind_connection_link_route,
+    &query_kind_exchange,
+    &query_kind_binding,
 };
 
 /* More than any kind has, asked for twice over. */

@@ -46,6 +46,7 @@ struct kind {
 extern const struct kind query_kind_router, query_kind_connection, query_kind_link,
     query_kind_address;                                                           /* query_routing.c */
 extern const struct kind query_kind_log, query_kind_connector, query_kind_policy; /* query_service.c */
+extern const struct kind query_kind_exchange, query_kind_binding;                 /* query_exchange.c */
 extern const struct kind query_kind_node, query_kind_allocator, query_kind_explain;
 extern const struct kind query_kind_autolink;                                     /* query_autolink.c */
 extern const struct kind query_kind_link_route, query_kind_connection_link_route; /* query_link_route.c */

@@ -84,7 +84,7 @@ static bool has_destinations_elsewhere(const struct address *a, uint64_t edge)
     for (uint32_t i = 0; i < r->count; i++)
         if (r->to[i].edge != edge)
             return true;
-    return r->remote_count > 0;
+    return r->remote_count > 0 || address_exchange(a);
 }
 
 static void send_tracking(struct link *to, const char *key, bool has_destinations)

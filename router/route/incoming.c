@@ -1,4 +1,4 @@
-#include <router/route/incoming.h>
+#include "incoming_priv.h"
 
 #include <router/route/connection.h>
 #include <router/route/forward.h>
@@ -21,19 +21,6 @@ enum { HEAD_MAX = 64 * 1024, REQUEST_MAX = 4 * 1024 * 1024 };
 struct assembly {
     size_t len, size;
     uint8_t octets[];
-};
-
-/* The links that copies of the message in progress go to. */
-struct copies {
-    uint32_t count, size;
-    struct link_token to[];
-};
-
-/* What the incoming side keeps with a delivery of which there are several copies, in the engine's two words. */
-struct copy_count {
-    uint32_t waiting;
-    uint32_t best; /* enum amqp_state_code with the highest rank so far */
-    uint64_t unused;
 };
 
 static struct assembly *assembly_add(struct assembly *a, const struct slice *s)
@@ -370,8 +357,7 @@ static struct named_address name_to_tell(const struct link *l, const struct addr
     return forward_name_of(to);
 }
 
-static struct frame frame_of(struct link *l, const struct amqp_transfer *t, const struct slice *payload,
-                             uint32_t copies)
+struct frame incoming_frame(struct link *l, const struct amqp_transfer *t, const struct slice *payload, uint32_t copies)
 {
     return (struct frame){
         .origin = {.link = l->token,
@@ -395,7 +381,7 @@ static struct frame frame_of(struct link *l, const struct amqp_transfer *t, cons
 static struct frame first_frame_of(struct link *l, const struct amqp_transfer *t, const struct slice *payload,
                                    uint32_t copies, const struct address *to)
 {
-    struct frame f = frame_of(l, t, payload, copies);
+    struct frame f = incoming_frame(l, t, payload, copies);
     struct named_address name = name_to_tell(l, to);
     f.to = name.text;
     f.phase = name.phase;
@@ -425,7 +411,7 @@ enum { SHARED_MAX = 256 * 1024 };
 /* Frames of a message in several frames are held back from the session window until they have left. Not on a link that
  * routers share: one consumer that stalls would close the window for all; what it carries are small messages, whose
  * number is bounded by the credit of their senders. */
-static bool hold(struct link *l, const struct amqp_transfer *t)
+bool incoming_hold(struct link *l, const struct amqp_transfer *t)
 {
     if (t->first && !t->more)
         return false;
@@ -442,7 +428,7 @@ static void forward_one(struct link *l, const struct amqp_transfer *t, struct fr
         remember_destination(t->delivery, to);
     l->in.to = to;
     l->in.way = t->more ? INCOMING_FORWARD : INCOMING_IDLE;
-    f->held = hold(l, t);
+    f->held = incoming_hold(l, t);
     here_deliver(to, f);
 }
 
@@ -452,10 +438,8 @@ static void copies_deliver(const struct copies *c, const struct frame *f)
         here_deliver(c->to[i], f);
 }
 
-/* Where the copies of the message in progress go. Result: how many. */
-static uint32_t choose_copies(struct link *l, struct address *a, const struct routes *r, const struct passage *p)
+struct copies *incoming_room_for_copies(struct link *l, uint32_t most)
 {
-    uint32_t most = forward_copies_max(r);
     struct copies *c = l->in.copies;
     if (!c || c->size < most) {
         free(c);
@@ -463,6 +447,13 @@ static uint32_t choose_copies(struct link *l, struct address *a, const struct ro
         c->size = most;
         l->in.copies = c;
     }
+    return c;
+}
+
+/* Where the copies of the message in progress go. Result: how many. */
+static uint32_t choose_copies(struct link *l, struct address *a, const struct routes *r, const struct passage *p)
+{
+    struct copies *c = incoming_room_for_copies(l, forward_copies_max(r));
     return c->count = forward_copies(a, r, p, c->to);
 }
 
@@ -496,7 +487,7 @@ static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct
     struct frame f = first_frame_of(l, t, payload, c.waiting, a);
     f.stamp = stamp_of(l);
     l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
-    f.held = hold(l, t);
+    f.held = incoming_hold(l, t);
     copies_deliver(l->in.copies, &f);
     return true;
 }
@@ -670,10 +661,16 @@ static void set_out(struct link *l, struct amqp_transfer *t, const struct slice 
     }
     l->in.current_streams = l->in.current_streams || a.stream;
     struct address *to = destination_of(l, m, v, &a, &why);
-    if (to && passage_of(l, m, v, &a, to, &p))
-        forward(l, t, stripped.buf ? &stripped : payload, to, &p);
-    else
+    const struct slice *message = stripped.buf ? &stripped : payload;
+    if (!to || !passage_of(l, m, v, &a, to, &p)) {
         discard(l, t, why);
+    } else if (address_exchange(to)) {
+        struct slice subject = amqp_message_subject(m, v);
+        if (!incoming_exchange(l, t, message, to, &subject, &p))
+            discard(l, t, REFUSAL_RELEASED);
+    } else {
+        forward(l, t, message, to, &p);
+    }
     if (stripped.buf)
         buffer_unref(stripped.buf);
 }
@@ -682,7 +679,8 @@ static void set_out(struct link *l, struct amqp_transfer *t, const struct slice 
 static bool look_at_head(struct link *l, struct amqp_transfer *t, const struct slice *payload)
 {
     struct amqp_message_view v;
-    enum amqp_section depth = l->address ? AMQP_SECTION_MESSAGE_ANNOTATIONS : AMQP_SECTION_PROPERTIES;
+    bool is_looked_into = !l->address || address_exchange(l->address);
+    enum amqp_section depth = is_looked_into ? AMQP_SECTION_PROPERTIES : AMQP_SECTION_MESSAGE_ANNOTATIONS;
     enum err e = amqp_message_scan(payload->data, payload->len, depth, &v);
     if (e == ERR_TRUNCATED && t->more && payload->len < HEAD_MAX)
         return false;
@@ -745,10 +743,11 @@ static void abort_delivery(struct link *l)
     l->in.way = INCOMING_IDLE;
     assembly_drop(l);
     if (way == INCOMING_FORWARD) {
-        struct frame f = frame_of(l, &t, &nothing, 0);
+        struct frame f = incoming_frame(l, &t, &nothing, 0);
         here_deliver(l->in.to, &f);
-    } else if (way == INCOMING_COPIES) {
-        struct frame f = frame_of(l, &t, &nothing, l->in.copies->count);
+    } else if (way == INCOMING_COPIES || way == INCOMING_EXCHANGE) {
+        struct frame f = incoming_frame(l, &t, &nothing, l->in.copies->count);
+        f.settled = f.settled || way == INCOMING_EXCHANGE;
         copies_deliver(l->in.copies, &f);
     }
 }
@@ -766,7 +765,7 @@ static void complete_request(struct link *l, const struct amqp_transfer *t)
 {
     struct assembly *a = l->in.assembly;
     struct slice none = {0};
-    struct frame f = frame_of(l, t, &none, 0);
+    struct frame f = incoming_frame(l, t, &none, 0);
     if (l->kind == LINK_CONTROL && hello_watch_repeats(&l->conn->hello, a->octets, a->len, here_now())) {
         accept_unseen(l);
     } else if (l->kind == LINK_CONTROL) {
@@ -800,10 +799,12 @@ static void continue_delivery(struct link *l, struct amqp_transfer *t)
         break;
     }
     case INCOMING_FORWARD:
-    case INCOMING_COPIES: {
-        struct frame f = frame_of(l, t, &t->payload, l->in.way == INCOMING_COPIES ? l->in.copies->count : 0);
-        f.held = hold(l, t);
-        bool copies = l->in.way == INCOMING_COPIES;
+    case INCOMING_COPIES:
+    case INCOMING_EXCHANGE: {
+        bool copies = l->in.way != INCOMING_FORWARD;
+        struct frame f = incoming_frame(l, t, &t->payload, copies ? l->in.copies->count : 0);
+        f.settled = f.settled || l->in.way == INCOMING_EXCHANGE;
+        f.held = incoming_hold(l, t);
         if (!t->more)
             l->in.way = INCOMING_IDLE;
         if (copies)

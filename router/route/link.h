@@ -71,6 +71,7 @@ enum incoming_way {
     INCOMING_HEAD,     /* not enough of it is here to tell where it goes: kept in `assembly` */
     INCOMING_FORWARD,  /* to one link */
     INCOMING_COPIES,   /* to several */
+    INCOMING_EXCHANGE, /* to several, settled, whatever it is itself */
     INCOMING_ASSEMBLE, /* to the router itself, which wants it whole: kept in `assembly` */
     INCOMING_DISCARD,  /* nowhere: its outcome is said when it has come in full */
 };

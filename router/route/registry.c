@@ -524,7 +524,7 @@ static enum attach_refusal resolve(struct link *l) ON_CONTROL
 static void receivers_add(struct address *a, struct link *l) ON_CONTROL
 {
     list_append(&a->receivers, &l->of_address);
-    if (a->receiver_count++ == 0)
+    if (a->receiver_count++ == 0 && !address_exchange(a))
         network_address_added(a);
     address_changed(a);
 }
@@ -532,7 +532,7 @@ static void receivers_add(struct address *a, struct link *l) ON_CONTROL
 static void receivers_remove(struct address *a, struct link *l) ON_CONTROL
 {
     list_remove(&l->of_address);
-    if (--a->receiver_count == 0)
+    if (--a->receiver_count == 0 && !address_exchange(a))
         network_address_removed(a);
     address_changed(a);
 }
@@ -543,6 +543,34 @@ void registry_set_receiving(struct link *l, bool receives)
         receivers_add(l->address, l);
     else if (!receives && list_is_linked(&l->of_address))
         receivers_remove(l->address, l);
+}
+
+struct address *registry_hold_address(const char *key)
+{
+    struct address *a = address_of_key_or_hint(key, NO_HINT);
+    a->user_count++;
+    return a;
+}
+
+void registry_let_address_go(struct address *a)
+{
+    a->user_count--;
+    address_unused(a);
+}
+
+void registry_set_exchange(struct address *a, struct exchange_view *v)
+{
+    struct exchange_view *last = atomic_load_explicit(&a->exchange, memory_order_relaxed);
+    rcu_publish(&a->exchange, v);
+    if (last)
+        rcu_defer(last, free);
+    if (!last && v && a->receiver_count == 0)
+        network_address_added(a);
+    else if (last && !v && a->receiver_count == 0)
+        network_address_removed(a);
+    if (!last && v)
+        tell_senders(a, false);
+    address_changed(a);
 }
 
 static void senders_remove(struct address *a, struct link *l) ON_CONTROL

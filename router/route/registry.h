@@ -38,6 +38,13 @@ void registry_leave_address(struct address *a) ON_CONTROL;
 void registry_map(const char *key, uint32_t router, int hint) ON_CONTROL;
 void registry_unmap(const char *key, uint32_t router) ON_CONTROL;
 
+/* An address that is to stay, made by the rules if it is new, until it is let go. */
+struct address *registry_hold_address(const char *key) ON_CONTROL;
+void registry_let_address_go(struct address *a) ON_CONTROL;
+/* From now on messages to a are passed on as v says, which is taken, and a is announced as one that has a receiver.
+ * NULL: no longer. */
+void registry_set_exchange(struct address *a, struct exchange_view *v) ON_CONTROL;
+
 /* A link of ours that sends to its peer (own_link.h) receives from its address, or does not any more. */
 void registry_set_receiving(struct link *l, bool receives) ON_CONTROL;
 /* A link of ours that is about to be detached does not count among those of its address any more. */

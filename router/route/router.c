@@ -4,6 +4,7 @@
 #include <router/route/connection.h>
 #include <router/route/edge_lookup.h>
 #include <router/route/edge_service.h>
+#include <router/route/exchange.h>
 #include <router/route/here.h>
 #include <router/route/link_route.h>
 #include <router/route/network.h>
@@ -130,6 +131,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     edge_service_start(loop, &router.world);
     uplink_start(loop, &router.world);
     autolinks_start(loop, &router.world);
+    exchanges_start(&router.world);
     enum err e = workers_start(conf->worker_threads, &worker_hooks);
     if (e != OK)
         return e;
@@ -392,6 +394,7 @@ void router_stop(void)
         loop_stop(router.loop);
         loop_run(router.loop);
     } while (router.open);
+    exchanges_stop();
     registry_fini();
     edge_service_stop();
     uplink_stop();

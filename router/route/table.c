@@ -28,6 +28,7 @@ static void address_free(void *p)
 {
     struct address *a = p;
     free(atomic_load_explicit(&a->routes, memory_order_relaxed));
+    free(atomic_load_explicit(&a->exchange, memory_order_relaxed));
     free(a->remotes);
     free(a->key);
     free(a);

@@ -61,11 +61,12 @@ struct address {
     /* any thread */
     _Atomic(struct address *) chain; /* next in the bucket */
     _Atomic(struct routes *) routes;
-    _Atomic(struct address *) fallback; /* where messages go that find nobody here; NULL: nowhere. See T4 */
-    _Atomic uint64_t redirected;        /* relaxed: deliveries that went there */
-    _Atomic uint64_t anonymous_ingress; /* relaxed: deliveries that came without a targeted link */
-    _Atomic uint64_t transit;           /* relaxed: copies that went on to other routers */
-    _Atomic uint64_t in_process_count;  /* relaxed: deliveries to the router itself */
+    _Atomic(struct address *) fallback;       /* where messages go that find nobody here; NULL: nowhere. See T4 */
+    _Atomic(struct exchange_view *) exchange; /* passes its messages on by their subject, exchange.h; NULL: none does */
+    _Atomic uint64_t redirected;              /* relaxed: deliveries that went there */
+    _Atomic uint64_t anonymous_ingress;       /* relaxed: deliveries that came without a targeted link */
+    _Atomic uint64_t transit;                 /* relaxed: copies that went on to other routers */
+    _Atomic uint64_t in_process_count;        /* relaxed: deliveries to the router itself */
     /* control */
     struct list node;        /* in the table's order of creation */
     uint64_t number;         /* ascending in that order */
@@ -84,6 +85,7 @@ struct address {
 
 struct table;
 struct edge_proxy;
+struct exchange_view;
 
 struct table *table_new(void);
 void table_free(struct table **t);
@@ -122,15 +124,19 @@ static inline struct address *address_fallback(const struct address *a)
 {
     return rcu_read(&a->fallback);
 }
+static inline const struct exchange_view *address_exchange(const struct address *a)
+{
+    return rcu_read(&a->exchange);
+}
 static inline void address_count_redirected(struct address *a)
 {
     atomic_fetch_add_explicit(&a->redirected, 1, memory_order_relaxed);
 }
-/* Whether a message to it finds somebody, there or at its fallback. */
+/* Whether a message to it finds somebody, there or at its fallback, or an exchange that takes it. */
 static inline bool address_leads_somewhere(const struct address *a)
 {
     const struct address *f = address_fallback(a);
-    return !routes_are_empty(address_routes(a)) || (f && !routes_are_empty(address_routes(f)));
+    return address_exchange(a) || !routes_are_empty(address_routes(a)) || (f && !routes_are_empty(address_routes(f)));
 }
 
 #endif

@@ -139,6 +139,19 @@ def test_connector_brings_a_server_that_listens(start_example, peers):
         assert re.search(r"client-peer +route-container +amqp +out ", rows)
 
 
+def test_exchange_passes_weather_on(start_example, peers):
+    router = start_example("exchange.conf")
+    client = peers.connect(router)
+    inboxes = {name: client.receiver(name) for name in ("alarms", "weather/eu", "weather/other")}
+    outbox = client.sender("weather")
+    for subject in ("eu.storm", "us.storm", "eu.north.sun", "us.sun"):
+        assert outbox.outcome(outbox.send(Message("x", subject=subject))).state == ACCEPTED
+    for name, subjects in (("alarms", ["eu.storm", "us.storm"]), ("weather/eu", ["eu.storm", "eu.north.sun"]),
+                           ("weather/other", ["us.sun"])):
+        inboxes[name].wait_count(len(subjects))
+        assert [message.subject for message in inboxes[name].messages] == subjects
+
+
 def test_tenants_have_names_of_their_own(start_example, peers):
     router = start_example("tenants.conf")
     one, two = (peers.connect((router.host, router.ports["tenants"]), virtual_host=vhost) for vhost in ("ten1", "ten2"))
@@ -285,7 +298,7 @@ def test_link_routes_lead_to_the_broker(start_example, peers):
 def documented():
     return [pytest.param(page, heading, number, id="%s-%s-%d" % (page, heading.replace(" ", "_"), number))
             for page, heading in (("tools.md", "Sending and receiving"), ("running.md", "Levels at run time"),
-                                  ("running.md", "When messages do not move"), ("running.md", "Each message in the log"))
+                                  ("running.md", "When messages do not move"), ("running.md", "Each message in the log"), ("exchanges.md", "Watching and changing"))
             for number in range(len(blocks(page, heading)))]
 
 

@@ -42,6 +42,8 @@ enum err amqp_message_scan(const uint8_t *m, size_t n, enum amqp_section depth, 
  * Result of amqp_message_to: the address inside m, data NULL when absent or no string. */
 uint8_t amqp_message_priority(const uint8_t *m, const struct amqp_message_view *v);
 struct slice amqp_message_to(const uint8_t *m, const struct amqp_message_view *v);
+/* The same of its subject. */
+struct slice amqp_message_subject(const uint8_t *m, const struct amqp_message_view *v);
 
 /* Whether the message annotations hold an entry that a router has written (annotations.h). */
 bool amqp_message_has_router_annotations(const uint8_t *m, const struct amqp_message_view *v);

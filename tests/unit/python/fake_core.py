@@ -91,6 +91,21 @@ KINDS = {
         "externalAddress": STR + NONE,
         "fallback": BOOL,
     },
+    "exchange": {
+        "name": STR,
+        "address": STR,
+        "phase": INT,
+        "alternateAddress": STR + NONE,
+        "alternatePhase": INT,
+        "mqtt": BOOL,
+    },
+    "binding": {
+        "name": STR + NONE,
+        "exchangeName": STR,
+        "bindingKey": STR + NONE,
+        "nextHopAddress": STR,
+        "nextHopPhase": INT,
+    },
     "listener": dict(
         ENDPOINT,
         authenticatePeer=BOOL,
@@ -109,6 +124,8 @@ NUMBERED = {
     "autoLink": "router.config.autoLink",
     "linkRoute": "router.config.linkRoute",
     "connection.linkRoute": "router.connection.linkRoute",
+    "exchange": "router.config.exchange",
+    "binding": "router.config.binding",
 }
 
 
@@ -183,6 +200,8 @@ class FakeCore(types.ModuleType):
             "router.config.autoLink": [],
             "router.config.linkRoute": [],
             "router.connection.linkRoute": [],
+            "router.config.exchange": [],
+            "router.config.binding": [],
             "allocator": [],
             "logStats": [],
             "connector": [],
@@ -241,6 +260,8 @@ class FakeCore(types.ModuleType):
         return None
 
     def _numbered(self, kind, attrs):
+        if kind in ("exchange", "binding"):
+            return self._exchange(attrs) if kind == "exchange" else self._binding(attrs)
         row = {k: v for k, v in attrs.items() if k != "in"}
         row.update(identity=str(self.next_identity - 1), direction="in" if attrs["in"] else "out")
         if kind == "autoLink":
@@ -248,6 +269,15 @@ class FakeCore(types.ModuleType):
         if kind == "linkRoute":
             return dict(row, distribution="linkBalanced", operStatus="inactive")
         return dict(row, containerId="client")
+
+    def _exchange(self, attrs):
+        row = {k: v for k, v in attrs.items() if k != "mqtt"}
+        row.update(identity=str(self.next_identity - 1), matchMethod="mqtt" if attrs["mqtt"] else "amqp")
+        counts = ("bindingCount", "receivedCount", "droppedCount", "forwardedCount", "divertedCount")
+        return dict(row, **dict.fromkeys(counts, 0))
+
+    def _binding(self, attrs):
+        return dict(attrs, identity=str(self.next_identity - 1), matchedCount=0, bindingKey=attrs["bindingKey"] or "#")
 
     def _row(self, kind, row, columns):
         assert "type" not in columns

@@ -9,6 +9,7 @@ import pytest
 from test_amqp import VECTORS
 from trunkline import agent, amqp, entities, schema
 
+EXCHANGE, BINDING = "router.config.exchange", "router.config.binding"
 P = "org.apache.qpid.dispatch."
 REPLY = "amqp:/_topo/0/A/temp.x"
 HEAD = b"\x00\x53\x70\x45"
@@ -1043,10 +1044,39 @@ def test_agent_create_address_with_phases_or_fallback(node, body, told, shown):
     assert tuple(node.core.calls[0][3][k] for k in ("ingressPhase", "egressPhase", "fallback")) == told
 
 
-@pytest.mark.parametrize("short", ["exchange", "binding"])
-def test_agent_create_core_type_of_a_later_version(node, short):
-    status, text, answer = node.ask("CREATE", {}, type="router.config." + short)
-    assert status == 501 and "not yet in this version" in text and answer is None
+def test_agent_exchange_and_binding(node):
+    """Made under their names, shown as C has them; bindings go with their exchange."""
+    made = node.good("CREATE", {"address": "ex/in", "phase": "1", "matchMethod": "mqtt"}, type=EXCHANGE, name="ex")
+    assert (made["matchMethod"], made["phase"], made["alternateAddress"]) == ("mqtt", 1, None)
+    bound = node.good("CREATE", {"exchangeName": "ex", "nextHopAddress": "q"}, type=BINDING, name="b")
+    assert bound["bindingKey"] == "#" and node.core.calls[-1][3]["bindingKey"] is None
+    node.good("DELETE", type=EXCHANGE, name="ex")
+    assert node.core.calls[-1][:2] == ("exchange", "delete")
+    assert node.ask("READ", type=BINDING, name="b")[0] == 404
+    assert node.ask("READ", type=BINDING)[1] == "No binding name or identity provided"
+
+
+@pytest.mark.parametrize(
+    "short, name, body, text",
+    [
+        (EXCHANGE, None, {"address": "a"}, "exchange requires a unique name"),
+        (EXCHANGE, "e", {}, "exchange address is mandatory"),
+        (EXCHANGE, "e", {"address": "a", "matchMethod": "x"}, "Exchange matchMethod must be either 'amqp' or 'mqtt'"),
+        (EXCHANGE, "e", {"address": "a", "phase": 10}, "phase must be in the range 0-9"),
+        (EXCHANGE, "e", {"address": "a", "alternatePhase": "x"}, "phase must be in the range 0-9"),
+        (BINDING, "b", {"nextHopAddress": "q"}, "Binding configuration requires an exchange"),
+        (BINDING, "b", {"exchangeName": "e"}, "No next hop specified"),
+        (BINDING, "b", {"exchangeName": "e", "nextHopAddress": "q", "nextHopPhase": -1}, "phase must be in the range 0-9"),
+    ],
+)
+def test_agent_exchange_or_binding_that_cannot_be(node, short, name, body, text):
+    assert node.ask("CREATE", body, type=short, name=name) == (400, text, None)
+
+
+def test_agent_says_what_the_router_has_against_a_binding(node):
+    node.core.fail["binding", "create"] = node.core.Error("Value", "Named exchange does not exist")
+    body = {"exchangeName": "e", "nextHopAddress": "q"}
+    assert node.ask("CREATE", body, type=BINDING, name="b") == (400, "Named exchange does not exist", None)
 
 
 def test_agent_create_and_delete_address(node):

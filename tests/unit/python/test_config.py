@@ -284,8 +284,6 @@ def test_config_removed_names_and_values_get_advice(text, expected):
 REFUSED_SECTIONS = [
     "sslProfile {\n name: x\n}",
     "authServicePlugin {\n name: x\n}",
-    "exchange {\n address: a\n}",
-    "binding {\n exchangeName: x\n nextHopAddress: a\n}",
     "vhost {\n hostname: h\n}",
 ]
 

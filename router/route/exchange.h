@@ -1,0 +1,110 @@
+/* exchange.h -- an address whose messages are passed on by their subject: to the next hop of each binding whose key
+ * matches it, and to the address's own receivers.
+ *
+ *   message to the exchange's address -> its own receivers, and each distinct next hop of the bindings that match
+ *   nobody has had it:                   the alternate address, if there is one; else released (settled: dropped)
+ *   a message without a subject:         matches no binding, not even `#`
+ *
+ * Copies are settled ones. The sender's delivery is accepted when all of them have left, and its credit comes back
+ * then: a slow receiver of one next hop slows the senders, and nothing is queued without bound. A copy that goes to
+ * another router begins there anew, with this router as its ingress. A next hop that is an exchange's address is to
+ * that address's own receivers.
+ *
+ * Keys: amqp: words separated by `.`, `*` is one of them, `#` any number. mqtt: levels separated by `/`, `+` is one,
+ * `#`, last only, any number. The address exists, is announced to other routers, and gives its senders credit, for as
+ * long as the exchange does.
+ *
+ * Source: management reference 4.8, exchange, binding; wire-protocol reference 5.8.
+ * Thread: control, except where said.
+ */
+#ifndef TRUNKLINE_ROUTE_EXCHANGE_H
+#define TRUNKLINE_ROUTE_EXCHANGE_H
+
+#include <router/route/forward.h>
+#include <router/route/table.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <trunkline/base/err.h>
+#include <trunkline/base/list.h>
+#include <trunkline/base/lock.h>
+
+struct exchange;
+struct binding;
+struct route_world;
+
+struct exchange_conf {
+    const char *name, *address;
+    const char *alternate; /* address; NULL: none */
+    uint8_t phase, alternate_phase;
+    bool is_mqtt;
+};
+
+struct binding_conf {
+    const char *name;     /* NULL: none */
+    const char *exchange; /* name */
+    const char *key;      /* NULL: `#` */
+    const char *next_hop; /* address */
+    uint8_t next_hop_phase;
+};
+
+void exchanges_start(struct route_world *world) ON_CONTROL;
+/* Workers have stopped. */
+void exchanges_stop(void) ON_CONTROL;
+
+enum exchange_error {
+    EXCHANGE_OK,
+    EXCHANGE_NAME_TAKEN,
+    EXCHANGE_ADDRESS_TAKEN,
+    EXCHANGE_BAD_ADDRESS, /* it is none of messages: empty, or of a place */
+    BINDING_NO_EXCHANGE,
+    BINDING_BAD_KEY,
+    BINDING_BAD_NEXT_HOP,
+    BINDING_EXISTS, /* of that exchange, with that key and next hop */
+};
+/* What CREATE says of it (management reference 2.5). */
+const char *exchange_error_text(enum exchange_error e);
+
+enum exchange_error exchange_add(const struct exchange_conf *conf, struct exchange **out) ON_CONTROL;
+/* With its bindings. Messages under way keep their course. */
+void exchange_remove(struct exchange *e) ON_CONTROL;
+enum exchange_error binding_add(const struct binding_conf *conf, struct binding **out) ON_CONTROL;
+void binding_remove(struct binding *b) ON_CONTROL;
+
+/* For management. */
+struct exchange *exchange_find(uint64_t identity) ON_CONTROL; /* NULL: none */
+struct binding *binding_find(uint64_t identity) ON_CONTROL;
+struct list *exchanges(void) ON_CONTROL; /* of what exchange_of_node() takes */
+struct list *bindings(void) ON_CONTROL;
+struct exchange *exchange_of_node(struct list *n);
+struct binding *binding_of_node(struct list *n);
+const struct exchange_conf *exchange_conf(const struct exchange *e) ON_CONTROL;
+const struct binding_conf *binding_conf(const struct binding *b) ON_CONTROL;
+uint64_t exchange_identity(const struct exchange *e) ON_CONTROL;
+uint64_t binding_identity(const struct binding *b) ON_CONTROL;
+struct exchange_counts {
+    uint64_t received, dropped, forwarded, diverted;
+    uint32_t bindings;
+};
+void exchange_counts(const struct exchange *e, struct exchange_counts *out) ON_CONTROL;
+uint64_t binding_matched(const struct binding *b) ON_CONTROL;
+
+/* ---- what routing threads use ---- */
+
+/* One copy of a message. */
+struct exchange_copy {
+    struct link_token to;
+    struct named_address name; /* for the next router; good until the next quiet point */
+};
+
+/* Where the copies of a message to a go, each counted as sent to its link. subject: data NULL: none.
+ *   Ownership: *out is the caller's to free.
+ *   Result: how many; 0: nobody can have it. Thread: a routing thread. */
+uint32_t exchange_copies(const struct address *a, const struct slice *subject, const struct passage *p,
+                         uint32_t *round_robin, struct exchange_copy **out);
+
+/* Whether a key matches a subject. Costs at most the product of their lengths. Thread: any. */
+bool exchange_key_matches(const char *key, const char *subject, size_t len, bool is_mqtt);
+/* Thread: any. */
+bool exchange_key_is_good(const char *key, bool is_mqtt);
+
+#endif
