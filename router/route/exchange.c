@@ -6,6 +6,7 @@
 #include <router/route/registry.h>
 #include <stdlib.h>
 #include <string.h>
+#include <trunkline/amqp/annotations.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
 #include <trunkline/base/rcu.h>
@@ -449,22 +450,43 @@ static void add_matching(struct choice *c, const struct exchange_view *v, const 
     free(matched);
 }
 
+/* Receivers of the exchange's own address. */
+static void add_own(struct choice *c, struct address *a)
+{
+    const struct passage *p = c->passage;
+    bool is_from_router = p->annotations && p->annotations->trace.count;
+    if (is_from_router && a->distribution != DISTRIBUTION_MULTICAST && address_routes(a)->count == 0)
+        return;
+    add_receivers(c, a);
+    for (uint32_t i = 0; i < c->count; i++)
+        c->to[i].is_own = true;
+}
+
+/* Those that the bindings say, or the alternate address. */
+static void add_hops(struct choice *c, const struct exchange_view *v, const struct slice *subject)
+{
+    struct exchange *e = v->exchange;
+    count_one(&e->counters.received);
+    if (subject->data)
+        add_matching(c, v, subject);
+    if (c->count == 0 && e->alternate.key) {
+        add_hop(c, &e->alternate);
+        if (c->count)
+            count_one(&e->counters.diverted);
+    }
+    count_one(c->count ? &e->counters.forwarded : &e->counters.dropped);
+}
+
 uint32_t exchange_copies(const struct address *a, const struct slice *subject, const struct passage *p,
                          uint32_t *round_robin, struct exchange_copy **out)
 {
     const struct exchange_view *v = address_exchange(a);
-    struct exchange *e = v->exchange;
+    const struct passage anew = {.priority = p->priority};
     struct choice c = {.passage = p, .round_robin = round_robin};
-    count_one(&e->counters.received);
-    add_receivers(&c, (struct address *)a);
-    if (subject->data)
-        add_matching(&c, v, subject);
-    if (c.count == 0 && e->alternate.key) {
-        add_hop(&c, &e->alternate);
-        if (c.count)
-            count_one(&e->counters.diverted);
-    }
-    count_one(c.count ? &e->counters.forwarded : &e->counters.dropped);
+    add_own(&c, (struct address *)a);
+    c.passage = &anew;
+    if (v) /* it may have been removed since the caller looked */
+        add_hops(&c, v, subject);
     *out = c.to;
     return c.count;
 }

@@ -6,9 +6,12 @@
  *   a message without a subject:         matches no binding, not even `#`
  *
  * Copies are settled ones. The sender's delivery is accepted when all of them have left, and its credit comes back
- * then: a slow receiver of one next hop slows the senders, and nothing is queued without bound. A copy that goes to
- * another router begins there anew, with this router as its ingress. A next hop that is an exchange's address is to
- * that address's own receivers.
+ * then: a slow receiver of one next hop slows the senders, and nothing is queued without bound. A copy for a next hop
+ * that goes to another router begins there anew, with this router as its ingress; one for receivers of the address
+ * itself goes on as the message came, so that it goes to nobody twice. What another
+ * router has sent here goes to the others' receivers only if it is multicast, or has receivers here, too: the
+ * exchange is one that has it. A next hop that is an
+ * exchange's address is to that address's own receivers.
  *
  * Keys: amqp: words separated by `.`, `*` is one of them, `#` any number. mqtt: levels separated by `/`, `+` is one,
  * `#`, last only, any number. The address exists, is announced to other routers, and gives its senders credit, for as
@@ -94,9 +97,10 @@ uint64_t binding_matched(const struct binding *b) ON_CONTROL;
 struct exchange_copy {
     struct link_token to;
     struct named_address name; /* for the next router; good until the next quiet point */
+    bool is_own;               /* for a receiver of the exchange's own address */
 };
 
-/* Where the copies of a message to a go, each counted as sent to its link. subject: data NULL: none.
+/* Where the copies of a message to a go, each counted as sent to its link. subject: data NULL: none. p: how it came.
  *   Ownership: *out is the caller's to free.
  *   Result: how many; 0: nobody can have it. Thread: a routing thread. */
 uint32_t exchange_copies(const struct address *a, const struct slice *subject, const struct passage *p,

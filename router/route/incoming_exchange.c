@@ -6,12 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As one that enters the network here, whatever way it has come: its copies go to other addresses. */
-static struct passage anew(const struct passage *p)
-{
-    return (struct passage){.priority = p->priority};
-}
-
 /* The exchange takes the message, so that it is accepted, when its copies have left, is known from the start. */
 static bool track(struct link *l, struct amqp_transfer *t, uint32_t copies)
 {
@@ -23,9 +17,10 @@ static bool track(struct link *l, struct amqp_transfer *t, uint32_t copies)
     return true;
 }
 
-/* The first frame, to each under the name of its own address; those that follow need none (incoming.c). */
+/* The first frame, to each under the name of its own address; those that follow need none (incoming.c). bare: without
+ * what routers have written, for copies that go to other addresses: they begin here. */
 static void send_copies(struct link *l, const struct amqp_transfer *t, const struct slice *message,
-                        const struct exchange_copy *to, uint32_t count)
+                        const struct slice *bare, const struct exchange_copy *to, uint32_t count)
 {
     struct copies *copies = incoming_room_for_copies(l, count);
     struct frame f = incoming_frame(l, t, message, count);
@@ -36,6 +31,8 @@ static void send_copies(struct link *l, const struct amqp_transfer *t, const str
     for (uint32_t i = 0; i < count; i++)
         copies->to[i] = to[i].to;
     for (uint32_t i = 0; i < count; i++) {
+        f.payload = to[i].is_own ? *message : *bare;
+        f.annotated = to[i].is_own && l->in.current_annotated;
         f.to = to[i].name.text;
         f.phase = to[i].name.phase;
         here_deliver(to[i].to, &f);
@@ -46,15 +43,14 @@ bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct sli
                        const struct slice *subject, const struct passage *p)
 {
     struct exchange_copy *copies;
-    struct passage passage = anew(p);
-    uint32_t count = exchange_copies(to, subject, &passage, &l->in.round_robin, &copies);
+    uint32_t count = exchange_copies(to, subject, p, &l->in.round_robin, &copies);
     bool is_sent = count && track(l, t, count);
     if (is_sent) {
         struct slice bare = {0};
         if (l->in.current_annotated)
             bare = forward_strip_annotations(message, false);
+        send_copies(l, t, message, bare.buf ? &bare : message, copies, count);
         l->in.current_annotated = false;
-        send_copies(l, t, bare.buf ? &bare : message, copies, count);
         if (bare.buf)
             buffer_unref(bare.buf);
     }

@@ -269,3 +269,35 @@ def test_wrong_sections_are_skipped_and_told(start_router):
     assert len(query(router, "binding")) == 1
     for text in ("duplicate exchange address", "Named exchange does not exist", "The binding key pattern is invalid"):
         assert re.search(r"ROUTER_CORE \(error\) Error configuring (exchange|binding): %s" % text, router.log())
+
+
+@pytest.mark.parametrize("distribution", ["balanced", "closest", "multicast"])
+def test_exchanges_of_one_address_at_two_routers_do_not_send_in_a_circle(start_mesh, peers, distribution):
+    def add(config):
+        config.add("address", prefix="ex", distribution=distribution)
+        bind(exchange(config), "#", "q/all")
+    mesh = start_mesh("AB", conf={"A": add, "B": add})
+    for name in "AB":
+        mesh.wait_subscribed("ex/in", at=name, remote=1)
+    inbox = peers.connect(mesh["A"]).receiver("q/all", credit=1000)
+    mesh.wait_subscribed("q/all", at="B", remote=1)
+    outbox = peers.connect(mesh["A"]).sender("ex/in")
+    assert publish(outbox, "x").state == ACCEPTED
+    peers.run_for(1)
+    assert len(inbox.messages) <= 2
+
+
+def test_one_exchange_of_a_multicast_address_gives_each_receiver_one_copy(start_mesh, peers):
+    def rule(config):
+        config.add("address", prefix="ex", distribution="multicast")
+    def add(config):
+        rule(config)
+        bind(exchange(config), "#", "q/all")
+    mesh = start_mesh("AB BC", conf={"A": rule, "B": add, "C": rule})
+    inboxes = [peers.connect(mesh[name]).receiver("ex/in", credit=100) for name in "ABC"]
+    mesh.wait_subscribed("ex/in", at="A", remote=2, local=1)
+    mesh.wait_subscribed("ex/in", at="B", remote=2, local=1)
+    outbox = peers.connect(mesh["A"]).sender("ex/in")
+    assert publish(outbox, "x").state == ACCEPTED
+    peers.run_for(0.5)
+    assert [len(inbox.messages) for inbox in inboxes] == [1, 1, 1]
