@@ -1,5 +1,7 @@
 #include <router/route/edge_wire.h>
 
+#include <router/route/address_name.h>
+#include <string.h>
 #include <trunkline/amqp/codec.h>
 #include <trunkline/amqp/message.h>
 
@@ -262,5 +264,124 @@ enum err edge_wire_read_answer(const uint8_t *message, size_t n, struct slice *c
         read_flag(&list.in, &a->has_destinations) != OK)
         return ERR_INVALID;
     a->status = numbers.status;
+    return OK;
+}
+
+/* ---- link routes ---- */
+
+static const char route_type[] = "org.apache.qpid.dispatch.router.connection.linkRoute";
+
+static void write_text(struct amqp_writer *w, const char *key, const char *text)
+{
+    amqp_write_string_of(w, key);
+    amqp_write_string_of(w, text);
+}
+
+static bool key_is_prefix(const char *key)
+{
+    return key[0] == ADDRESS_LINK_ROUTE_PREFIX_IN || key[0] == ADDRESS_LINK_ROUTE_PREFIX_OUT;
+}
+
+static bool key_is_in(const char *key)
+{
+    return key[0] == ADDRESS_LINK_ROUTE_PREFIX_IN || key[0] == ADDRESS_LINK_ROUTE_PATTERN_IN;
+}
+
+/* A prefix p is the pattern p/#. */
+static void write_pattern(struct amqp_writer *w, const char *key)
+{
+    static const char any[] = "/#";
+    size_t len = strlen(key + 1), more = key_is_prefix(key) ? sizeof any - 1 : 0;
+    bool is_long = len + more > UINT8_MAX;
+    amqp_write_string_of(w, "pattern");
+    amqp_write_octet(w, is_long ? AMQP_CODE_STR32 : AMQP_CODE_STR8);
+    uint8_t size[4];
+    amqp_put32(size, (uint32_t)(len + more));
+    amqp_write_raw(w, is_long ? size : size + 3, is_long ? 4 : 1);
+    amqp_write_raw(w, key + 1, len);
+    amqp_write_raw(w, any, more);
+}
+
+size_t edge_wire_write_route(uint8_t *out, size_t size, const struct edge_route_request *r)
+{
+    struct amqp_writer w = amqp_writer(out, size);
+    write_header(&w);
+    amqp_write_descriptor(&w, AMQP_SECTION_PROPERTIES);
+    size_t properties = begin(&w, AMQP_CODE_LIST32, 6);
+    for (int i = 0; i < 4; i++)
+        amqp_write_null(&w);
+    amqp_write_string_of(&w, r->reply_to);
+    amqp_write_string_of(&w, r->correlation);
+    end(&w, properties);
+    amqp_write_descriptor(&w, AMQP_SECTION_APPLICATION_PROPERTIES);
+    size_t map = begin(&w, AMQP_CODE_MAP32, r->identity ? 8 : 6);
+    write_text(&w, "operation", r->identity ? "DELETE" : "CREATE");
+    write_text(&w, "type", route_type);
+    if (r->identity)
+        write_text(&w, "identity", r->identity);
+    write_text(&w, "name", r->name);
+    end(&w, map);
+    amqp_write_descriptor(&w, AMQP_SECTION_VALUE);
+    size_t body = begin(&w, AMQP_CODE_MAP32, r->identity ? 0 : 8);
+    if (!r->identity) {
+        write_text(&w, "type", route_type);
+        write_pattern(&w, r->key);
+        write_text(&w, "direction", key_is_in(r->key) ? "in" : "out");
+        write_text(&w, "name", r->name);
+    }
+    end(&w, body);
+    return w.len;
+}
+
+static enum err read_status(struct amqp_reader *r, struct edge_route_answer *a)
+{
+    uint64_t code;
+    struct amqp_compound map;
+    bool has_status = false;
+    if (amqp_read_descriptor(r, &code) != OK || code != AMQP_SECTION_APPLICATION_PROPERTIES ||
+        amqp_enter_map(r, &map) != OK)
+        return ERR_INVALID;
+    for (uint32_t i = 0; i + 1 < map.count; i += 2) {
+        struct slice key;
+        if (amqp_read_text(&map.in, &key) != OK)
+            return ERR_INVALID;
+        if (amqp_slice_is(key, "statusCode") && amqp_read_int(&map.in, &a->status) == OK)
+            has_status = true;
+        else if ((!amqp_slice_is(key, "statusDescription") || amqp_read_string(&map.in, &a->description) != OK) &&
+                 amqp_skip(&map.in) != OK)
+            return ERR_INVALID;
+    }
+    return has_status ? OK : ERR_INVALID;
+}
+
+/* Whatever the body is: it need not have an identity. */
+static void find_identity(struct amqp_reader *r, struct slice *identity)
+{
+    uint64_t code;
+    struct amqp_compound map;
+    if (amqp_read_descriptor(r, &code) != OK || code != AMQP_SECTION_VALUE || amqp_enter_map(r, &map) != OK)
+        return;
+    for (uint32_t i = 0; i + 1 < map.count; i += 2) {
+        struct slice key;
+        if (amqp_read_text(&map.in, &key) != OK)
+            return;
+        if (amqp_slice_is(key, "identity") && amqp_read_string(&map.in, identity) == OK)
+            return;
+        if (amqp_skip(&map.in) != OK)
+            return;
+    }
+}
+
+enum err edge_wire_read_route_answer(const uint8_t *message, size_t n, struct edge_route_answer *a)
+{
+    struct amqp_message_view v;
+    struct edge_route_answer found = {0};
+    if (amqp_message_scan(message, n, AMQP_SECTION_PROPERTIES, &v) != OK || !v.properties.length)
+        return ERR_INVALID;
+    struct amqp_reader r = amqp_reader(message + v.properties.offset, n - v.properties.offset);
+    if (read_correlation(&r, &found.correlation) != OK || read_status(&r, &found) != OK)
+        return ERR_INVALID;
+    find_identity(&r, &found.identity);
+    *a = found;
     return OK;
 }

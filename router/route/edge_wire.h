@@ -14,9 +14,15 @@
  *     value             list of: boolean, it is a link route; boolean, it has destinations
  *   heartbeat, edge -> interior, presettled
  *     value             int, counted from 0
+ *   link route, edge -> interior, a request to its management
+ *     header            durable false
+ *     properties        reply-to, correlation-id
+ *     application-properties   operation CREATE or DELETE, type, identity (DELETE), name
+ *     value             map of: type, pattern, direction, name; of a DELETE empty
  *
  * Router annotations are not written here: they come to each message as it leaves (forward.h).
- * Source: wire-protocol reference 2.5.1, Address tracking; 2.5.2, Address lookup; 2.5.4, Heartbeat.
+ * Source: wire-protocol reference 2.5.1, Address tracking; 2.5.2, Address lookup; 2.5.3, Link-route
+ * proxies; 2.5.4, Heartbeat.
  */
 #ifndef TRUNKLINE_ROUTE_EDGE_WIRE_H
 #define TRUNKLINE_ROUTE_EDGE_WIRE_H
@@ -64,5 +70,22 @@ size_t edge_wire_write_heartbeat(uint8_t *out, size_t size, int32_t count);
 /* Result: as of edge_wire_write_tracking(). */
 size_t edge_wire_write_answer(uint8_t *out, size_t size, const struct edge_lookup *to,
                               const struct edge_lookup_answer *a);
+
+/* A link route to be made at the interior router, or, with an identity, deleted. Texts are borrowed. */
+struct edge_route_request {
+    const char *reply_to, *correlation, *name;
+    const char *key;      /* address_name.h, class C to F; of a prefix without its wildcard */
+    const char *identity; /* NULL: make it */
+};
+/* Result: as of edge_wire_write_tracking(). */
+size_t edge_wire_write_route(uint8_t *out, size_t size, const struct edge_route_request *r);
+
+/* What management answers. Slices are borrowed from the message; empty: absent. */
+struct edge_route_answer {
+    struct slice correlation, description, identity;
+    int32_t status;
+};
+/* Errors: ERR_INVALID, it is no answer with a status. */
+enum err edge_wire_read_route_answer(const uint8_t *message, size_t n, struct edge_route_answer *a);
 
 #endif

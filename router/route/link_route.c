@@ -2,6 +2,7 @@
 
 #include <router/route/address_name.h>
 #include <router/route/connection.h>
+#include <router/route/edge_routes.h>
 #include <router/route/here.h>
 #include <router/route/network.h>
 #include <router/route/registry.h>
@@ -188,6 +189,16 @@ static void log_change(const struct link_route *r, const char *what)
                         : r->of_connection->container);
 }
 
+/* It has a container here, or none any more: other routers are told. */
+static void became_active(const struct link_route_address *a, bool is_active) ON_CONTROL
+{
+    if (is_active)
+        network_address_added(a->address);
+    else
+        network_address_removed(a->address);
+    edge_routes_changed(a->key, is_active);
+}
+
 static void add_way(struct link_route *r, struct connection *c) ON_CONTROL
 {
     struct link_route_address *a = r->address;
@@ -196,7 +207,7 @@ static void add_way(struct link_route *r, struct connection *c) ON_CONTROL
     w->conn = c;
     list_append(&a->ways, &w->node);
     if (a->way_count++ == 0)
-        network_address_added(a->address);
+        became_active(a, true);
     if (r->ways++ == 0)
         log_change(r, "Activated");
 }
@@ -207,7 +218,7 @@ static void remove_way(struct way *w) ON_CONTROL
     list_remove(&w->node);
     free(w);
     if (--r->address->way_count == 0)
-        network_address_removed(r->address->address);
+        became_active(r->address, false);
     if (--r->ways == 0)
         log_change(r, "Deactivated");
 }

@@ -8,6 +8,7 @@
 
 #include <router/route/connection.h>
 #include <router/route/here.h>
+#include <router/route/edge_routes.h>
 #include <router/route/link_route.h>
 #include <router/route/network.h>
 #include <router/route/registry.h>
@@ -48,6 +49,12 @@ void registry_attach_on(struct link *l, enum attach_refusal refusal)
 void network_address_added(const struct address *a)
 {
     strcat(strcat(strcat(told, "+"), a->key), " ");
+}
+
+void edge_routes_changed(const char *key, bool is_active)
+{
+    (void)key;
+    (void)is_active;
 }
 
 void network_address_removed(const struct address *a)

@@ -2,6 +2,7 @@
 
 #include <router/route/edge_lookup.h>
 #include <router/route/edge_proxy.h>
+#include <router/route/edge_routes.h>
 #include <router/route/edge_wire.h>
 #include <router/route/own_link.h>
 #include <router/route/registry.h>
@@ -40,7 +41,6 @@ static struct {
     struct timer heartbeat, retry;
     int32_t beats;
     mono_ms last_beat; /* of our own, sent when fewer were under way */
-    uplink_reply_fn *on_management_reply;
 } uplink;
 
 static struct service *service_of(struct own_link_owner *o)
@@ -77,9 +77,9 @@ static void on_lookup_reply(struct own_link_owner *o, const uint8_t *message, si
 
 static void on_management_reply(struct own_link_owner *o, const uint8_t *message, size_t n)
 {
+    assert_on_control();
     (void)o;
-    if (uplink.on_management_reply)
-        uplink.on_management_reply(message, n);
+    edge_routes_answered(message, n);
 }
 
 /* ---- the links ---- */
@@ -139,6 +139,8 @@ static void on_attached(struct own_link_owner *o, const struct own_link_answer *
     enum uplink_link which = index_of(s);
     if (links[which].conf.dynamic)
         s->reply_address = xstrdup(a->address);
+    if (which == UPLINK_MANAGEMENT || which == UPLINK_MANAGEMENT_REPLIES)
+        edge_routes_up();
     uplink.last_beat = loop_now(uplink.loop);
     if (which == UPLINK_HEARTBEAT)
         loop_timer_after(uplink.loop, &uplink.heartbeat, HEARTBEAT_MS);
@@ -216,6 +218,7 @@ static void deactivate(void) ON_CONTROL
     uplink.active = NULL;
     edge_proxy_down();
     edge_lookup_down();
+    edge_routes_down();
 }
 
 void uplink_connection_opened(struct connection *c)
@@ -280,11 +283,6 @@ const char *uplink_reply_address(enum uplink_link which)
     return uplink.services[which].reply_address;
 }
 
-void uplink_serve_management_replies(uplink_reply_fn *fn)
-{
-    uplink.on_management_reply = fn;
-}
-
 /* ---- start and stop ---- */
 
 void uplink_start(struct loop *loop, struct route_world *world)
@@ -303,6 +301,7 @@ void uplink_start(struct loop *loop, struct route_world *world)
     world->uplink = table_find(world->table, uplink_key, strlen(uplink_key));
     edge_proxy_start(loop, world);
     edge_lookup_start(loop, world);
+    edge_routes_start(loop, world);
 }
 
 void uplink_stop(void)
@@ -312,6 +311,7 @@ void uplink_stop(void)
     deactivate();
     edge_proxy_stop();
     edge_lookup_stop();
+    edge_routes_stop();
     ASSERT(list_is_empty(&uplink.candidates));
     uplink.world = NULL;
 }

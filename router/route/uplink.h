@@ -6,7 +6,7 @@
  *   messages     our sender without an address: takes everything that is not known here (address L_edge)
  *   downlink     our receiver, source the router's id, capability qd.router-edge-downlink: what is for this router
  *   tracking     our receiver of _$qd.edge_addr_tracking: which addresses have receivers elsewhere (edge_proxy.h)
- *   management   our sender to $management, and a receiver with a dynamic source for its answers
+ *   management   our sender to $management, and a receiver with a dynamic source for its answers (edge_routes.h)
  *   look-up      our sender to _$qd.addr_lookup, and a receiver for its answers (edge_lookup.h)
  *   heartbeat    our sender to _$qd.edge_heartbeat: an int every two seconds, the first after two
  *
@@ -60,8 +60,5 @@ bool uplink_is_reserve(const struct connection *c) ON_CONTROL;
 bool uplink_send(enum uplink_link which, const uint8_t *message, size_t n, bool settled) ON_CONTROL;
 /* The address that the interior router has made for one of the receivers of answers; NULL: it is not attached. */
 const char *uplink_reply_address(enum uplink_link which) ON_CONTROL;
-/* Who takes the answers of the interior router's management node; none does: they are dropped. Once, at start. */
-typedef void uplink_reply_fn(const uint8_t *message, size_t n);
-void uplink_serve_management_replies(uplink_reply_fn *fn) ON_CONTROL;
 
 #endif

@@ -75,6 +75,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t n)
     }
     if (edge_wire_read_answer(octets, n, &text, &a) == OK)
         assert_inside(text, octets, n);
+    struct edge_route_answer r;
+    if (edge_wire_read_route_answer(octets, n, &r) == OK) {
+        assert_inside(r.correlation, octets, n);
+        assert_inside(r.description, octets, n);
+        assert_inside(r.identity, octets, n);
+    }
     if (edge_wire_read_tracking(octets, n, &text, &has) == OK)
         assert_inside(text, octets, n);
     return 0;

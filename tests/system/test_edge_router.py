@@ -10,6 +10,7 @@ import pytest
 from proton import Endpoint, Message
 
 from support.peers import ACCEPTED, RELEASED, Peers
+from support.broker import Broker
 from support.deadline import seconds, wait_until
 from support.mesh import Manager
 from support.recording import Hosting, Swapped
@@ -59,8 +60,8 @@ def test_edge_producer_and_consumer_reach_the_interior(start_router, peers):
     assert inbox.next().body == "to the edge"
 
 
-def hosting(*names, **how):
-    return Hosting([Swapped(name) for name in names], heart=(1, "qdlink #7", "from A", 0), allowed=KNOWN, **how)
+def hosting(*names, until=None, **how):
+    return Hosting([Swapped(name, until=until) for name in names], heart=(1, "qdlink #7", "from A", 0), allowed=KNOWN, **how)
 
 
 def recorded_edge(name, port):
@@ -602,3 +603,57 @@ def test_answer_to_an_address_that_the_edge_does_not_know_goes_up(tree, peers):
     outbox.send({}, reply_to="closest/answers", correlation_id=1, properties={"operation": "GET-MGMT-NODES"})
     message = inbox.next()
     assert (message.correlation_id, message.properties["statusCode"]) == (1, 200)
+
+
+# -- link routes of an edge
+
+
+def with_routes(config, broker):
+    config.add("connector", name="broker", host="127.0.0.1", port=broker.port, role="route-container", saslMechanisms="ANONYMOUS")
+    for direction in ("in", "out"):
+        config.add("linkRoute", prefix="elr", direction=direction, connection="broker")
+    return config.add("linkRoute", pattern="pat.*.b", direction="in", connection="broker")
+
+
+def test_recorded_edge_makes_its_link_routes_known_as_ours_does(start_router):
+    """Three requests to the interior router's management, for a prefix in both directions and for a pattern."""
+    name = "07e-edge-link-routes"
+    with Broker() as broker:
+        play = hosting(name, until=1.9)
+        start_router(with_routes(recorded_edge("EDGE1", play.ports[name]), broker))
+        assert play.run() == []
+
+
+def proxies(mesh, name):
+    """Link routes that a router has a container for."""
+    return sorted(row["key"] for row in mesh.query(name, "router.address", "key", "containerCount") if row["containerCount"])
+
+
+def test_link_routes_of_an_edge_lead_there_from_anywhere(start_mesh, start_router, peers):
+    """They come with the edge's container and go with it; at another uplink they are made again."""
+    mesh = start_mesh("AC BC", conf={"A": with_edges, "B": with_edges})
+    due = ["Celr", "Delr", "Epat.*.b"]
+    with Broker() as broker:
+        edge = start_router(with_routes(edge_config("E", mesh["A"].ports["edge"]), broker), name="E")
+        wait_until(lambda: proxies(mesh, "A") == due, 10, lambda: "link routes of the edge at A: %s" % proxies(mesh, "A"))
+        manager = Manager(edge)
+        manager.create("connector", "uplink-1", role="edge", host="127.0.0.1", port=str(mesh["B"].ports["edge"]),
+                       saslMechanisms="ANONYMOUS")
+        edge.wait_log(r"the connection to interior router 'B' is in reserve")
+        client = peers.connect(mesh["C"])
+        for active in "AB":
+            mesh.wait_routed("Celr", at="C")
+            producer = client.sender("elr.q." + active)
+            for number in range(5):
+                assert producer.outcome(producer.send(number)).state == ACCEPTED
+            producer.close()
+            broker.wait_length("elr.q." + active, 5)
+            consumer = client.receiver("elr.q." + active)
+            consumer.wait_count(5)
+            consumer.close()
+            if active == "A":
+                mesh.forget_manager("A")
+                mesh["A"].kill()
+                wait_until(lambda: proxies(mesh, "B") == due, 10, lambda: "link routes at B: %s" % proxies(mesh, "B"))
+        manager.close()
+    wait_until(lambda: proxies(mesh, "B") == [], 10, lambda: "link routes at B: %s" % proxies(mesh, "B"))

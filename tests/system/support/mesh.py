@@ -197,3 +197,11 @@ class Mesh:
 
         wait_until(is_so, limit, lambda: "%s at %s to have consumers at %d other routers and %d here; it has %s" % (
             address, at, remote, local, rows))
+
+    def wait_routed(self, key, at, limit=10.0):
+        """Wait until a router knows of another one with a container for the link routes of this key."""
+        def is_so():
+            rows = self.query(at, "router.address", "key", "remoteCount")
+            return any(row["key"] == key and row["remoteCount"] for row in rows)
+
+        wait_until(is_so, limit, lambda: "a container for %s elsewhere than at %s" % (key, at))
