@@ -564,12 +564,22 @@ static const struct amqp_handler handler = {
     .session_ended = on_session_ended,
 };
 
-/* The connector's connection has ended. */
-static void tell_connector(struct connection *c)
+/* Why the connector's connection has ended; free() it. */
+static char *last_words(const struct connection *c)
 {
-    if (c->failure == NULL)
-        c->failure = xasprintf("[C%llu] Connection to %s closed", (unsigned long long)c->id, c->host);
-    connector_lost(c->connector, c->failure);
+    return c->failure ? xstrdup(c->failure)
+                      : xasprintf("[C%llu] Connection to %s closed", (unsigned long long)c->id, c->host);
+}
+
+/* To control, and to the connector: in this order, so that the connector is still there when control hears of it. */
+static void tell_gone(struct connection *c)
+{
+    struct connector *connector = c->connector;
+    char *why = connector ? last_words(c) : NULL;
+    tell_control(c, CONNECTION_GONE); /* which may let c go */
+    if (connector)
+        connector_lost(connector, why);
+    free(why);
 }
 
 static void on_ended(struct io_conn *io, const char *why)
@@ -581,9 +591,7 @@ static void on_ended(struct io_conn *io, const char *why)
     amqp_conn_fini(&c->amqp);
     c->ended = true;
     make_room(c->connector);
-    if (c->connector)
-        tell_connector(c);
-    tell_control(c, CONNECTION_GONE);
+    tell_gone(c);
 }
 
 static void on_handshake_late(struct timer *t)
@@ -692,7 +700,7 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
         amqp_conn_fini(&c->amqp);
         make_room(connector);
         if (connector)
-            tell_connector(c);
+            connector_lost(connector, c->failure);
         connection_unref(c);
         return;
     }

@@ -156,10 +156,10 @@ void registry_on_connection(struct letter *l)
         c->listed_as = registry_next_identity();
         registry.connection_count++;
         c->listed = true;
-        if (c->connector && !(bits & CONNECTION_GONE)) {
-            failover_learn(c->connector, c->properties);
+        if (c->connector)
+            failover_learn(c->connector, c->properties); /* also of a peer that has gone at once */
+        if (c->connector && !(bits & CONNECTION_GONE))
             uplink_connection_opened(c);
-        }
         LOG_IF(ROUTER_CORE, INFO, "[C%llu] %s", (unsigned long long)c->id, c->opened_text);
         if (!(bits & CONNECTION_GONE))
             container_connection_opened(c);

@@ -15,9 +15,10 @@ from support.deadline import seconds, wait_until
 from support.peers import Peers
 from support.router import Config
 from support.tool import output
-from support.wire import ACCEPTED, CLOSE, DISPOSITION, TRANSFER, Wire, described, encode
+from support.wire import (ACCEPTED, AMQP_HEADER, CLOSE, DISPOSITION, OPEN, TRANSFER, Wire, described, encode, frame,
+                          performative)
 from test_annotations import USER, annotations
-from test_connector import Container, connecting, container, shown  # noqa: F401 -- container is a fixture
+from test_connector import Container, connecting, container, sasl, shown  # noqa: F401 -- container is a fixture
 
 OWN = {"product", "version", "qd.conn-id"}
 LIST = symbol("failover-server-list")
@@ -231,6 +232,19 @@ def test_failover_list_replaces_an_older_one_and_an_empty_one_forgets_it(start_r
         wire, _, _ = container.accept_open(properties={symbol("n"): 1} if told is None else {LIST: told})
         wait_until(lambda: shown(router)["failoverUrls"] == urls, what=lambda: "%s, not %s" % (urls, shown(router)))
         wire.drop()
+
+
+def test_failover_list_of_a_peer_that_goes_at_once_is_not_lost(start_router, container):
+    """Open and the end of the stream come in one piece."""
+    router = start_router(connecting(container))
+    wire, _ = container.accept()
+    sasl(wire, "ANONYMOUS")
+    wire.raw(AMQP_HEADER + frame(performative(OPEN, container_id="hasty",
+                                              properties={LIST: [entry("127.0.0.1", "1")]})))
+    wire.socket.shutdown(socket.SHUT_WR)
+    urls = "amqp://127.0.0.1:%d, amqp://127.0.0.1:1" % container.port
+    wait_until(lambda: shown(router)["failoverUrls"] == urls, what=lambda: "%s, not %s" % (urls, shown(router)))
+    wire.drop()
 
 
 def test_failover_tries_each_place_twice_and_comes_round(start_router, container):
