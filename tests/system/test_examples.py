@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from proton import Message
+from proton import Message, symbol
 
 from support.broker import Broker
 from support.client_peer import ClientPeer
@@ -15,6 +15,8 @@ from support.peers import ACCEPTED, Peers
 from support.rabbitmq import free_ports
 from support.router import ROOT, Router, build_dir, die_with_parent, program
 from support.tool import output
+from support.wire import TRANSFER, Wire, message
+from test_connector import Container
 
 EXAMPLES = ROOT / "etc" / "examples"
 ATTRIBUTE = r"^(\s*%s\s*:\s*)([^#\s]+)"
@@ -164,6 +166,31 @@ def test_tenants_have_names_of_their_own(start_example, peers):
     other = two.sender("orders")
     peers.run_for(0.2)
     assert other.credit == 0
+
+
+def test_failover_works_both_ways(start_example):
+    first, second = Container(), Container()
+    router = start_example("failover.conf", host="127.0.0.1", port=first.port)
+    with Wire(router) as client:
+        told = client.open().fields["properties"][symbol("failover-server-list")]
+        assert told == [{symbol("scheme"): "amqp", symbol("network-host"): "127.0.0.1", symbol("port"): "5673"}]
+    server, opened, _ = first.accept_open(properties={symbol("failover-server-list"): [
+        {symbol("network-host"): "127.0.0.1", symbol("port"): second.port}]})
+    assert opened["properties"][symbol("site")] == "roof"
+    first.close()
+    server.drop()
+    server, _, _ = second.accept_open()
+    server.begin()
+    server.attach("in", 0, False, "rpc/a")
+    server.credit(0, 5)
+    with Wire(router) as client:
+        client.open_session()
+        client.attach("out", 0, True, "rpc/a")
+        client.wait_credit(0)
+        client.transfer(0, 0, message("found you"))
+        assert b"found you" in server.expect(TRANSFER).payload
+    second.close()
+    server.drop()
 
 
 def test_interior_routers_form_a_network(start_example, peers):
