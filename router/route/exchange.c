@@ -354,13 +354,13 @@ static void count_one(_Atomic uint64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-static struct exchange_copy *room_for(struct choice *c, uint32_t n)
+static struct exchange_copy *next_copy(struct choice *c)
 {
-    if (c->count + n > c->size) {
-        c->size = 2 * c->size + n;
+    if (c->count == c->size) {
+        c->size = 2 * c->size + 1;
         c->to = xrealloc(c->to, c->size * sizeof *c->to);
     }
-    return &c->to[c->count];
+    return &c->to[c->count++];
 }
 
 static struct named_address name_of(const struct address *a)
@@ -375,10 +375,8 @@ static void add_all(struct choice *c, struct address *a, const struct routes *r)
     uint32_t most = forward_copies_max(r);
     struct link_token *to = xmalloc(most * sizeof *to + 1);
     uint32_t n = forward_copies(a, r, c->passage, to);
-    struct exchange_copy *copy = room_for(c, n);
     for (uint32_t i = 0; i < n; i++)
-        copy[i] = (struct exchange_copy){.to = to[i], .name = name_of(a)};
-    c->count += n;
+        *next_copy(c) = (struct exchange_copy){.to = to[i], .name = name_of(a)};
     free(to);
 }
 
@@ -387,8 +385,7 @@ static bool add_one(struct choice *c, struct address *a)
     struct link_token to;
     if (!forward_choose(a, address_routes(a), c->passage, c->round_robin, &to))
         return false;
-    *room_for(c, 1) = (struct exchange_copy){.to = to, .name = name_of(a)};
-    c->count++;
+    *next_copy(c) = (struct exchange_copy){.to = to, .name = name_of(a)};
     return true;
 }
 

@@ -8,10 +8,9 @@
  * Copies are settled ones. The sender's delivery is accepted when all of them have left, and its credit comes back
  * then: a slow receiver of one next hop slows the senders, and nothing is queued without bound. A copy for a next hop
  * that goes to another router begins there anew, with this router as its ingress; one for receivers of the address
- * itself goes on as the message came, so that it goes to nobody twice. What another
- * router has sent here goes to the others' receivers only if it is multicast, or has receivers here, too: the
- * exchange is one that has it. A next hop that is an
- * exchange's address is to that address's own receivers.
+ * itself goes on as the message came, so that it goes to nobody twice. What another router has sent here goes to the
+ * others' receivers only if it is multicast, or has receivers here, too: the exchange is one that has it. A next hop
+ * that is an exchange's address is to that address's own receivers.
  *
  * Keys: amqp: words separated by `.`, `*` is one of them, `#` any number. mqtt: levels separated by `/`, `+` is one,
  * `#`, last only, any number. The address exists, is announced to other routers, and gives its senders credit, for as
