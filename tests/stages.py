@@ -226,6 +226,8 @@ def describe(outcome, is_test):
 
 
 def main():
+    # Started in the background by a shell, interrupts are ignored, and by all children too: tests of them would wait in vain.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     words = sys.argv[1:]
     if "--list" in words:
         print("\n".join(STAGE))
