@@ -172,26 +172,6 @@ static void run_dry_early(struct link *l)
 
 /* ---- outcomes ---- */
 
-static void count_outcomes(struct link *l, enum amqp_state_code code, uint64_t n)
-{
-    switch (code) {
-    case AMQP_ACCEPTED:
-        stat_add(&l->stats.accepted, n);
-        break;
-    case AMQP_REJECTED:
-        stat_add(&l->stats.rejected, n);
-        break;
-    case AMQP_RELEASED:
-        stat_add(&l->stats.released, n);
-        break;
-    case AMQP_MODIFIED:
-        stat_add(&l->stats.modified, n);
-        break;
-    default:
-        break;
-    }
-}
-
 /* Count the deliveries that took longer than a second from arrival to settlement. Later ones are younger, so the first
  * that was quick ends the look. */
 static void count_delays(struct link *l, uint32_t first, uint32_t last)
@@ -211,7 +191,7 @@ static void count_delays(struct link *l, uint32_t first, uint32_t last)
 static void settle(struct link *l, uint32_t first, uint32_t last, const struct amqp_state *state)
 {
     uint32_t n = last - first + 1;
-    count_outcomes(l, state->code, n);
+    link_stats_outcomes(&l->stats, state->code, n);
     count_delays(l, first, last);
     amqp_link_settle(&l->amqp, first, last, state);
     link_stats_settled(&l->stats, here_now(), n);

@@ -16,6 +16,26 @@ void link_stats_settled(struct link_stats *s, mono_ms now, uint32_t n)
     atomic_store_explicit(&s->last_settled, now, memory_order_relaxed);
 }
 
+void link_stats_outcomes(struct link_stats *s, enum amqp_state_code code, uint64_t n)
+{
+    switch (code) {
+    case AMQP_ACCEPTED:
+        stat_add(&s->accepted, n);
+        break;
+    case AMQP_REJECTED:
+        stat_add(&s->rejected, n);
+        break;
+    case AMQP_RELEASED:
+        stat_add(&s->released, n);
+        break;
+    case AMQP_MODIFIED:
+        stat_add(&s->modified, n);
+        break;
+    default:
+        break;
+    }
+}
+
 void link_stats_in_hand(struct link_stats *s, mono_ms now, uint32_t n)
 {
     uint32_t before = atomic_load_explicit(&s->in_hand, memory_order_relaxed);

@@ -53,6 +53,8 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 
 /* Count n settlements at `now`. Thread: the link's worker. */
 void link_stats_settled(struct link_stats *s, mono_ms now, uint32_t n);
+/* Count n deliveries by their outcome; other states are not counted. Thread: the link's worker. */
+void link_stats_outcomes(struct link_stats *s, enum amqp_state_code code, uint64_t n);
 /* Note how many deliveries are in hand, and since when there are any. Thread: the link's worker. */
 void link_stats_in_hand(struct link_stats *s, mono_ms now, uint32_t n);
 /* Since when a link has deliveries in hand and has settled none of them, monotonic ms; 0: it has none. Thread: any. */

@@ -484,22 +484,7 @@ void routed_link_peer_settled(struct link *l, struct amqp_delivery *d, const str
 static void count_outcomes(struct link *l, enum amqp_state_code code, uint32_t n)
 {
     link_stats_settled(&l->stats, here_now(), n);
-    switch (code) {
-    case AMQP_ACCEPTED:
-        stat_add(&l->stats.accepted, n);
-        break;
-    case AMQP_REJECTED:
-        stat_add(&l->stats.rejected, n);
-        break;
-    case AMQP_RELEASED:
-        stat_add(&l->stats.released, n);
-        break;
-    case AMQP_MODIFIED:
-        stat_add(&l->stats.modified, n);
-        break;
-    default:
-        break;
-    }
+    link_stats_outcomes(&l->stats, code, n);
 }
 
 void routed_link_disposition(struct link *l, struct amqp_delivery *d, const struct amqp_state *state, bool settled)
