@@ -1,4 +1,4 @@
-#include <router/route/outgoing.h>
+#include "outgoing_priv.h"
 
 #include <router/route/connection.h>
 #include <router/route/forward.h>
@@ -7,14 +7,7 @@
 #include <router/route/patience.h>
 #include <router/route/relay.h>
 #include <router/route/stream.h>
-#include <router/route/topology.h>
-#include <router/route/waiting.h>
-#include <stdlib.h>
-#include <trunkline/amqp/message.h>
-#include <trunkline/base/alloc.h>
-#include <trunkline/base/assert.h>
 #include <trunkline/base/buffer.h>
-#include <trunkline/base/log.h>
 
 void outgoing_init(struct link *l)
 {
@@ -24,13 +17,15 @@ void outgoing_init(struct link *l)
     patience_init(l);
 }
 
+/* ---- the queue ---- */
+
 /* What waits and what is unsettled: both are in hand. */
 static void note_in_hand(struct link *l)
 {
     link_stats_in_hand(&l->stats, here_now(), l->out.queued + l->out.unsettled);
 }
 
-static void set_queued(struct link *l, uint32_t n)
+void outgoing_set_queued(struct link *l, uint32_t n)
 {
     l->out.queued = n;
     atomic_store_explicit(&l->stats.queued, n, memory_order_relaxed);
@@ -43,25 +38,12 @@ static void note_held(struct link *l)
     link_note_held(l, list_is_empty(&l->out.queue) ? AMQP_HINDRANCE_NONE : amqp_link_hindrance(&l->amqp));
 }
 
-/* Whether m holds credit of a link that routers share, or has held it. */
-static bool is_unbound(const struct message *m)
-{
-    return m->settled && m->origin.flags & ORIGIN_UNBOUND;
-}
-
 static void dequeue(struct link *l, struct message *m)
 {
     list_remove(&m->node);
-    set_queued(l, l->out.queued - 1);
-    if (is_unbound(m))
+    outgoing_set_queued(l, l->out.queued - 1);
+    if (outgoing_is_unbound(m))
         patience_ends(l);
-}
-
-/* One delivery less in hand. */
-static void load_done(struct link *l)
-{
-    uint32_t done = atomic_load_explicit(&l->load.done, memory_order_relaxed);
-    atomic_store_explicit(&l->load.done, done + 1, memory_order_relaxed);
 }
 
 /* The credit that m holds comes back. It waits on, if it is not one too many. */
@@ -77,7 +59,7 @@ static void shed(struct link *l, struct message *m)
     if (l->out.unbound <= l->capacity)
         return;
     stat_add(&l->stats.dropped_presettled, 1);
-    load_done(l);
+    outgoing_load_done(l);
     dequeue(l, m);
     message_free(m);
 }
@@ -88,21 +70,22 @@ void outgoing_shed(struct link *l)
     for (struct list *n = l->out.queue.prev, *before; n != &l->out.queue; n = before) {
         before = n->prev;
         struct message *m = list_entry(n, struct message, node);
-        if (is_unbound(m))
+        if (outgoing_is_unbound(m))
             shed(l, m);
     }
 }
 
-/* m waits; where l has stopped it may be too much, and is no more then. */
-static void enqueue(struct link *l, struct message *m)
+void outgoing_enqueue(struct link *l, struct message *m)
 {
     list_append(&l->out.queue, &m->node);
-    set_queued(l, l->out.queued + 1);
+    outgoing_set_queued(l, l->out.queued + 1);
     if (l->out.queued == 1)
         note_held(l);
-    if (is_unbound(m) && !patience_waits(l))
+    if (outgoing_is_unbound(m) && !patience_waits(l))
         shed(l, m);
 }
+
+/* ---- how it goes ---- */
 
 /* Whether what goes out on l is settled in any case: the receiver asked for it, so we settle on its behalf. */
 static bool link_wants_settled(const struct link *l)
@@ -129,8 +112,7 @@ static bool is_marked(const struct link *l, const struct origin *o, bool settled
     return settled && link_answers_settled(l) && !(o->flags & ORIGIN_UNBOUND);
 }
 
-/* Whether a message goes out settled, so that nothing is heard of it again. */
-static bool goes_settled(const struct link *l, const struct origin *o, bool settled)
+bool outgoing_goes_settled(const struct link *l, const struct origin *o, bool settled)
 {
     return link_wants_settled(l) || (settled && !is_marked(l, o, settled));
 }
@@ -142,6 +124,44 @@ static const struct amqp_state *state_to_send(const struct link *l, const struct
         return is_marked(l, &f->origin, f->settled) ? &state_accepted : NULL;
     return f->state.code != AMQP_STATE_NONE ? &f->state : NULL;
 }
+
+const struct frame *outgoing_dress(struct link *l, const struct frame *f, struct frame *copy)
+{
+    if (!f->first || l->kind == LINK_CONTROL)
+        return f;
+    struct slice payload = {0};
+    const struct named_address for_ = {f->to, f->phase};
+    bool is_own = link_token_is_none(f->origin.link);
+    if (l->is_edge && here->world->identity.mode == ROUTER_EDGE && !is_own)
+        payload = forward_write_upwards(&f->payload, &for_);
+    else if (l->kind == LINK_DATA || l->is_edge)
+        payload = forward_write_annotations(&f->payload, &for_);
+    else if (f->annotated && l->conn->strip_out)
+        payload = forward_strip_annotations(&f->payload, false);
+    if (!payload.buf)
+        return f;
+    *copy = *f;
+    copy->payload = payload;
+    copy->annotated = l->kind == LINK_DATA;
+    return copy;
+}
+
+struct frame outgoing_frame_of(const struct message *m)
+{
+    return (struct frame){
+        .origin = m->origin,
+        .message_format = m->message_format,
+        .settled = m->settled,
+        .annotated = m->annotated,
+        .state = m->state,
+        .stamp = m->stamp,
+        .needs_offer = m->needs_offer,
+        .first = true,
+        .more = !m->complete,
+    };
+}
+
+/* ---- sending ---- */
 
 static void count_sent(struct link *l, bool settled)
 {
@@ -157,7 +177,7 @@ static void count_sent(struct link *l, bool settled)
 /* Queue as much of `payload` as the engine takes. Result: OK when it took all. */
 static enum err send_part(struct link *l, const struct frame *f, const struct slice *payload, bool more, size_t *sent)
 {
-    bool settled = goes_settled(l, &f->origin, f->settled);
+    bool settled = outgoing_goes_settled(l, &f->origin, f->settled);
     struct amqp_send s = {
         .parts = payload,
         .part_count = 1,
@@ -191,8 +211,8 @@ static enum err send_part(struct link *l, const struct frame *f, const struct sl
 /* The last octet of a delivery is out. `frames` of it are to be given back with the news. */
 static void sent_in_full(struct link *l, const struct origin *o, bool settled, uint32_t frames)
 {
-    if (goes_settled(l, o, settled)) {
-        load_done(l);
+    if (outgoing_goes_settled(l, o, settled)) {
+        outgoing_load_done(l);
         here_answer(o, frames, true, settled ? &state_none : &state_accepted);
     } else {
         here_answer(o, frames, false, &state_none);
@@ -227,11 +247,10 @@ static void begin_message(struct link *l, const struct frame *f)
         struct slice rest = {.buf = f->payload.buf, .data = f->payload.data + sent, .len = f->payload.len - sent};
         message_append(m, &rest, f->held);
     }
-    enqueue(l, m);
+    outgoing_enqueue(l, m);
 }
 
-/* The message in the list whose end is to come and that came as o says; NULL. Usually the last or the first. */
-static struct message *find_incomplete(struct list *messages, const struct origin *o)
+struct message *outgoing_find_incomplete(struct list *messages, const struct origin *o)
 {
     for (struct list *n = messages->prev; n != messages; n = n->prev) {
         struct message *m = list_entry(n, struct message, node);
@@ -241,7 +260,7 @@ static struct message *find_incomplete(struct list *messages, const struct origi
     return NULL;
 }
 
-static void no_longer_unsettled(struct link *l)
+void outgoing_no_longer_unsettled(struct link *l)
 {
     l->out.unsettled--;
     note_in_hand(l);
@@ -255,20 +274,20 @@ static void abort_message(struct link *l, struct message *m)
         amqp_link_abort(&l->amqp);
         if (message_log_is_on(l))
             message_log_aborted(l);
-        if (!goes_settled(l, &m->origin, m->settled) && !m->answered)
-            no_longer_unsettled(l);
+        if (!outgoing_goes_settled(l, &m->origin, m->settled) && !m->answered)
+            outgoing_no_longer_unsettled(l);
     }
     here_answer(&m->origin, frames, false, &state_none);
     if (!m->answered)
-        load_done(l);
+        outgoing_load_done(l);
     dequeue(l, m);
     message_free(m);
     outgoing_sendable(l);
 }
 
-static void continue_message(struct link *l, const struct frame *f)
+void outgoing_continue(struct link *l, const struct frame *f)
 {
-    struct message *m = find_incomplete(&l->out.queue, &f->origin);
+    struct message *m = outgoing_find_incomplete(&l->out.queue, &f->origin);
     if (!m) {
         here_answer(&f->origin, f->held, false, &state_none);
         return;
@@ -293,106 +312,11 @@ static void continue_message(struct link *l, const struct frame *f)
     message_append(m, &rest, f->held);
 }
 
-/* There is nobody who could have it: the sender hears so, or, when it has settled already, the counter tells. */
-static void not_deliverable(struct link *l, const struct origin *o, bool settled, uint32_t frames)
+void outgoing_not_deliverable(struct link *l, const struct origin *o, bool settled, uint32_t frames)
 {
     if (settled)
         stat_add(&l->stats.dropped_presettled, 1);
     here_answer(o, frames, true, settled ? &state_none : &state_released);
-}
-
-/* ---- large messages towards another router (stream.h) ---- */
-
-/* From so many octets on a message whose end has not come does not wait for it (wire-protocol reference 2.3). */
-enum { GATHER_MAX = 128 * 1024 };
-
-/* Whether messages of all senders take turns on l. What it sends begins when all of it is here. */
-static bool is_shared(const struct link *l)
-{
-    bool is_of_many = l->kind == LINK_DATA || (l->is_edge && l->conn->offers_streams);
-    return is_of_many && l->priority != TRUNK_STREAMING;
-}
-
-/* m goes on a link of its own. An old router sends a message to a balanced address so only to whom has offered such
- * links, any other one to everybody (wire-protocol reference 2.3); the link that all share has to do, then. */
-static void send_as_stream(struct link *l, struct message *m)
-{
-    if (m->needs_offer && !l->conn->offers_streams) {
-        enqueue(l, m);
-        outgoing_sendable(l);
-        return;
-    }
-    load_done(l);
-    struct link *s = stream_take(l->conn);
-    if (!s) {
-        LOG_PEER(ROUTER_CORE, WARNING,
-                 "[C%llu] the peer allows no link more: a large message is released instead of sent",
-                 (unsigned long long)l->conn->id);
-        not_deliverable(l, &m->origin, m->settled, 0);
-        message_free(m);
-        return;
-    }
-    atomic_fetch_add_explicit(&s->load.sent, 1, memory_order_relaxed);
-    enqueue(s, m);
-    outgoing_sendable(s);
-}
-
-/* What is gathered is bounded, so the sender need not wait for it to leave. */
-static void gather_frame(struct message *m, const struct frame *f)
-{
-    here_answer(&f->origin, f->held, false, &state_none);
-    message_append(m, &f->payload, false);
-    m->complete = !f->more;
-}
-
-static void gather(struct link *l, const struct frame *f)
-{
-    struct message *m = message_new(f);
-    gather_frame(m, f);
-    if (f->streams)
-        send_as_stream(l, m);
-    else
-        list_append(&l->out.gathering, &m->node);
-}
-
-static void gather_more(struct link *l, struct message *m, const struct frame *f)
-{
-    if (!f->aborted)
-        gather_frame(m, f);
-    if (f->more && m->size < GATHER_MAX)
-        return;
-    list_remove(&m->node);
-    if (f->aborted) {
-        here_answer(&f->origin, f->held, false, &state_none);
-        load_done(l);
-        message_free(m);
-    } else if (m->complete) {
-        enqueue(l, m);
-        outgoing_sendable(l);
-    } else {
-        send_as_stream(l, m);
-    }
-}
-
-/* A frame but the first of a message that began on l. */
-static void continue_shared(struct link *l, const struct frame *f)
-{
-    struct message *m = find_incomplete(&l->out.gathering, &f->origin);
-    if (m) {
-        gather_more(l, m, f);
-        return;
-    }
-    if (find_incomplete(&l->out.queue, &f->origin)) {
-        continue_message(l, f);
-        return;
-    }
-    struct link *s = stream_next_busy(l->conn, NULL);
-    while (s && !find_incomplete(&s->out.queue, &f->origin))
-        s = stream_next_busy(l->conn, s);
-    if (s)
-        continue_message(s, f);
-    else
-        here_answer(&f->origin, f->held, false, &state_none);
 }
 
 /* The sender has settled what it sent unsettled: nobody waits for an outcome any more. What is partly sent keeps its
@@ -415,7 +339,7 @@ static void settle_for_sender(struct link *l, const struct origin *o)
     uint64_t token[2];
     origin_to_words(o, token);
     struct amqp_delivery *d = amqp_link_find(&l->amqp, token);
-    if (!d && is_shared(l))
+    if (!d && outgoing_is_shared(l))
         d = stream_find(l->conn, token);
     if (!d)
         return;
@@ -426,105 +350,15 @@ static void settle_for_sender(struct link *l, const struct origin *o)
         return;
     }
     amqp_delivery_settle(d);
-    no_longer_unsettled(l);
-    load_done(l);
+    outgoing_no_longer_unsettled(l);
+    outgoing_load_done(l);
     here_answer(&settled, 0, true, &state_none);
-}
-
-/* Towards a client the annotations of routers are removed, when its listener says so; towards another router they are
- * written. Result: f, or *copy with new payload, whose buffer the caller gives up. */
-static const struct frame *dress(struct link *l, const struct frame *f, struct frame *copy)
-{
-    if (!f->first || l->kind == LINK_CONTROL)
-        return f;
-    struct slice payload = {0};
-    const struct named_address for_ = {f->to, f->phase};
-    bool is_own = link_token_is_none(f->origin.link);
-    if (l->is_edge && here->world->identity.mode == ROUTER_EDGE && !is_own)
-        payload = forward_write_upwards(&f->payload, &for_);
-    else if (l->kind == LINK_DATA || l->is_edge)
-        payload = forward_write_annotations(&f->payload, &for_);
-    else if (f->annotated && l->conn->strip_out)
-        payload = forward_strip_annotations(&f->payload, false);
-    if (!payload.buf)
-        return f;
-    *copy = *f;
-    copy->payload = payload;
-    copy->annotated = l->kind == LINK_DATA;
-    return copy;
-}
-
-/* Where a message goes of which l has sent nothing and that it can no longer have; f: its first frame, which is told if
- * it is for another address then. */
-static bool choose_other(const struct link *l, struct frame *f, struct link_token *to)
-{
-    if (l->kind != LINK_DATA)
-        return forward_choose_other(l, &f->origin, to);
-    struct named_address for_ = {f->to, f->phase};
-    if (!forward_choose_again(l, &f->origin, &f->payload, &for_, to))
-        return false;
-    f->to = for_.text;
-    f->phase = for_.phase;
-    return true;
-}
-
-/* Whether l, which has gone and for which no other link was found, was the last destination of its address. Control's
- * new routes, which say so to the sender's worker, are still under way. */
-static bool was_the_last(const struct link *l, const struct origin *o)
-{
-    return l->gone && l->kind == LINK_ENDPOINT && l->address && !(o->flags & ORIGIN_COPY) &&
-           address_routes(l->address)->remote_count == 0;
-}
-
-/* A link between routers that has gone leaves messages behind that another way can take. The ways that are known here
- * lead over that very link, until control has heard of it: the new ones are there when the link is buried. */
-static bool waits_for_burial(const struct link *l)
-{
-    return l->kind == LINK_DATA && !l->out.buried;
-}
-
-static void keep_for_burial(struct link *l, const struct frame *f)
-{
-    struct frame dressed;
-    const struct frame *g = dress(l, f, &dressed);
-    struct message *m = message_new(g);
-    message_append(m, &g->payload, g->held);
-    list_append(&l->out.queue, &m->node);
-    set_queued(l, l->out.queued + 1);
-    if (g != f)
-        buffer_unref(dressed.payload.buf);
-}
-
-/* l has gone, but the sender's worker did not know yet. */
-static void deliver_elsewhere(struct link *l, const struct frame *f)
-{
-    if (waits_for_burial(l) && f->first && !f->more) {
-        keep_for_burial(l, f);
-        return;
-    }
-    struct link_token to;
-    struct frame other = *f;
-    if (f->first)
-        load_done(l);
-    if (f->first && choose_other(l, &other, &to)) {
-        if (f->more)
-            relay_begin(l, &f->origin, to);
-        here_deliver(to, &other);
-    } else if (f->first) {
-        if (was_the_last(l, &other.origin))
-            other.origin.flags |= ORIGIN_NOWHERE;
-        not_deliverable(l, &other.origin, f->settled, f->held);
-    } else if (!relay_pass(l, f)) {
-        here_answer(&f->origin, f->held, false, &state_none);
-    } else if (l->out.buried && !relay_is_busy(l)) {
-        link_bury(l);
-    }
 }
 
 void outgoing_deliver(struct link *l, const struct frame *f)
 {
     if (l->gone && !f->settles) {
-        deliver_elsewhere(l, f);
+        outgoing_deliver_elsewhere(l, f);
         return;
     }
     if (f->settles) {
@@ -535,42 +369,26 @@ void outgoing_deliver(struct link *l, const struct frame *f)
         return;
     }
     if (!f->first) {
-        if (is_shared(l))
-            continue_shared(l, f);
+        if (outgoing_is_shared(l))
+            outgoing_continue_shared(l, f);
         else
-            continue_message(l, f);
+            outgoing_continue(l, f);
         return;
     }
     struct frame dressed;
-    const struct frame *g = dress(l, f, &dressed);
-    if (is_shared(l) && g->more)
-        gather(l, g);
+    const struct frame *g = outgoing_dress(l, f, &dressed);
+    if (outgoing_is_shared(l) && g->more)
+        outgoing_gather(l, g);
     else
         begin_message(l, g);
     if (g != f)
         buffer_unref(dressed.payload.buf);
 }
 
-/* What send_part() wants to know of a waiting message. */
-static struct frame frame_of(const struct message *m)
-{
-    return (struct frame){
-        .origin = m->origin,
-        .message_format = m->message_format,
-        .settled = m->settled,
-        .annotated = m->annotated,
-        .state = m->state,
-        .stamp = m->stamp,
-        .needs_offer = m->needs_offer,
-        .first = true,
-        .more = !m->complete,
-    };
-}
-
 /* Send what is here of m. Result: whether m is out in full. */
 static bool pump_message(struct link *l, struct message *m)
 {
-    struct frame f = frame_of(m);
+    struct frame f = outgoing_frame_of(m);
     uint32_t frames = 0;
     while (m->first) {
         struct chunk *c = m->first;
@@ -622,25 +440,7 @@ void outgoing_sendable(struct link *l)
         stream_idle(l);
 }
 
-static void count_outcome(struct link *l, enum amqp_state_code code)
-{
-    switch (code) {
-    case AMQP_ACCEPTED:
-        stat_add(&l->stats.accepted, 1);
-        break;
-    case AMQP_REJECTED:
-        stat_add(&l->stats.rejected, 1);
-        break;
-    case AMQP_RELEASED:
-        stat_add(&l->stats.released, 1);
-        break;
-    case AMQP_MODIFIED:
-        stat_add(&l->stats.modified, 1);
-        break;
-    default:
-        break;
-    }
-}
+/* ---- outcomes ---- */
 
 /* The receiver has decided before it had all of the message in progress, which is the first of the queue. */
 static void note_early_outcome(struct link *l, const struct origin *o)
@@ -661,10 +461,10 @@ void outgoing_disposition(struct link *l, struct amqp_delivery *d, const struct 
     }
     if (!d->complete)
         note_early_outcome(l, &o);
-    count_outcome(l, state->code);
+    link_stats_outcomes(&l->stats, state->code, 1);
     link_stats_settled(&l->stats, here_now(), 1);
-    no_longer_unsettled(l);
-    load_done(l);
+    outgoing_no_longer_unsettled(l);
+    outgoing_load_done(l);
     /* An outcome said without settling: attaches are answered with rcv-settle-mode first, so there is nothing to wait
      * for. */
     if (!settled)
@@ -678,115 +478,9 @@ void outgoing_disposition(struct link *l, struct amqp_delivery *d, const struct 
 void outgoing_lost(struct link *l, struct amqp_delivery *d)
 {
     struct origin o = origin_from_words(d->token);
-    no_longer_unsettled(l);
-    load_done(l);
+    outgoing_no_longer_unsettled(l);
+    outgoing_load_done(l);
     if (o.flags & ORIGIN_SETTLED)
         stat_add(&l->stats.dropped_presettled, 1);
     here_answer(&o, 0, true, &state_failed);
-}
-
-/* A message that waited here goes to another destination, piece by piece. f: of its first piece. */
-static void hand_on(struct link *l, const struct message *m, struct frame *f, struct link_token to)
-{
-    if (!m->complete)
-        relay_begin(l, &m->origin, to);
-    for (struct chunk *c = m->first; c; c = c->next) {
-        f->more = c->next != NULL || !m->complete;
-        f->held = c->held;
-        f->payload = c->rest;
-        here_deliver(to, f);
-        f->first = false;
-    }
-}
-
-static void turn_away(struct link *l, struct message *m)
-{
-    uint32_t frames = message_held_frames(m);
-    if (m->started) {
-        /* Unsettled: outgoing_lost() has answered. Presettled: what is out is out. */
-        bool answered = !goes_settled(l, &m->origin, m->settled);
-        here_answer(&m->origin, frames, !answered, answered || m->settled ? &state_none : &state_failed);
-        if (!answered)
-            load_done(l);
-        return;
-    }
-    load_done(l);
-    struct link_token to;
-    struct frame f = frame_of(m);
-    bool can_go = m->complete || l->gone; /* a link that stays does not pass on the rest */
-    if (can_go)
-        f.payload = m->first->rest;
-    if (can_go && choose_other(l, &f, &to))
-        hand_on(l, m, &f, to);
-    else
-        not_deliverable(l, &m->origin, m->settled, frames);
-}
-
-/* All but what was settled and has not been begun. Result: how many are kept. */
-static uint32_t turn_away_unsettled(struct link *l, struct list *messages)
-{
-    struct list kept, *n;
-    uint32_t count = 0;
-    list_init(&kept);
-    while ((n = list_take_first(messages))) {
-        struct message *m = list_entry(n, struct message, node);
-        if (m->settled && !m->started) {
-            list_append(&kept, n);
-            count++;
-            continue;
-        }
-        turn_away(l, m);
-        if (is_unbound(m)) /* begun, so it was counted in the queue */
-            patience_ends(l);
-        message_free(m);
-    }
-    list_splice(messages, &kept);
-    return count;
-}
-
-void outgoing_silent(struct link *l)
-{
-    amqp_link_give_up(&l->amqp);
-    turn_away_unsettled(l, &l->out.gathering);
-    set_queued(l, turn_away_unsettled(l, &l->out.queue));
-    outgoing_sendable(l);
-}
-
-void outgoing_gone(struct link *l)
-{
-    struct list kept, *n;
-    uint32_t count = 0;
-    patience_gone(l);
-    list_init(&kept);
-    list_splice(&l->out.queue, &l->out.gathering);
-    while ((n = list_take_first(&l->out.queue))) {
-        struct message *m = list_entry(n, struct message, node);
-        if (waits_for_burial(l) && m->complete && !m->started) {
-            list_append(&kept, n);
-            count++;
-            continue;
-        }
-        turn_away(l, m);
-        message_free(m);
-    }
-    list_splice(&l->out.queue, &kept);
-    set_queued(l, count);
-    stream_gone(l);
-}
-
-void outgoing_buried(struct link *l)
-{
-    struct list *n;
-    while ((n = list_take_first(&l->out.queue))) {
-        struct message *m = list_entry(n, struct message, node);
-        turn_away(l, m);
-        message_free(m);
-    }
-    set_queued(l, 0);
-}
-
-void outgoing_abandon(struct link *l)
-{
-    for (struct list *n; (n = list_take_first(&l->out.queue));)
-        message_free(list_entry(n, struct message, node));
 }

@@ -4,7 +4,7 @@
  *   none -> (take: attached in a session of its own) busy -> (its message is out) idle -> (take) busy ...
  *   idle, and STREAMS_IDLE_MAX others are: detached, its session ended
  *   the peer allows no more sessions: the link joins the first streaming session
- *   the peer has not offered them, and the address is balanced: none is taken (outgoing.c)
+ *   the peer has not offered them, and the address is balanced: none is taken (outgoing_shared.c)
  *
  * The side that sends opens them; the peer may answer later, the message waits in the link's queue until credit comes.
  * A session each, because frames of a message that stalls stay in the session's window.
