@@ -1,8 +1,16 @@
-/* incoming_priv.h -- what incoming.c shares with incoming_exchange.c. Thread: the link's worker. */
+/* incoming_priv.h -- what the parts of incoming.h share. Thread: the link's worker.
+ *
+ *   incoming.c           frames as they come, up to the end of their message
+ *   incoming_route.c     where a message goes, when its head is here
+ *   incoming_exchange.c  the same at an exchange
+ *   incoming_credit.c    credit, and outcomes, which give it back
+ */
 #ifndef TRUNKLINE_ROUTE_INCOMING_PRIV_H
 #define TRUNKLINE_ROUTE_INCOMING_PRIV_H
 
+#include <router/route/connection.h>
 #include <router/route/forward.h>
+#include <router/route/here.h>
 #include <router/route/incoming.h>
 
 /* The links that copies of the message in progress go to. */
@@ -18,16 +26,67 @@ struct copy_count {
     uint64_t unused;
 };
 
+/* ---- incoming.c ---- */
+
+/* Keep the message that begins for the address that the router serves itself, until all of it is here. */
+void incoming_assemble_for(struct link *l, const struct slice *payload, struct address *to);
+
+/* ---- incoming_route.c ---- */
+
+/* Look for the head of the message in what is here of it, and send that on its way, or discard it.
+ *   Result: false: more of it has to come. */
+bool incoming_look_at_head(struct link *l, struct amqp_transfer *t, const struct slice *payload);
 /* A frame of the delivery in progress. copies: of which it is one; 0: it is the only one. */
 struct frame incoming_frame(struct link *l, const struct amqp_transfer *t, const struct slice *payload,
                             uint32_t copies);
 /* Hold the frame back from the session window, if that is how it is with such ones. Result: whether it is. */
 bool incoming_hold(struct link *l, const struct amqp_transfer *t);
 struct copies *incoming_room_for_copies(struct link *l, uint32_t most);
+void incoming_copies_deliver(const struct copies *c, const struct frame *f);
+
+/* ---- incoming_exchange.c ---- */
 
 /* Pass the message that begins on to wherever the exchange at `to` says. subject: data NULL: it has none.
  *   Result: false, there is nobody to have it. */
 bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct slice *message, const struct address *to,
                        const struct slice *subject, const struct passage *p);
+
+/* ---- incoming_credit.c ---- */
+
+/* Whose sender overdraws should know: beyond a bound it costs the link. */
+void incoming_tell_overdraw(struct link *l);
+/* n settled deliveries are no longer in hand. unbound: they hold credit of a link that routers share (patience.h). */
+void incoming_give_back_settled(struct link *l, uint32_t n, bool unbound);
+/* Settle first..last towards the sender and give their credit back. */
+void incoming_settle(struct link *l, uint32_t first, uint32_t last, const struct amqp_state *state);
+/* Presettled deliveries have left: give their credit back. A router of ours waits to hear of it, too (outgoing.c). */
+void incoming_finish_settled(struct link *l, uint32_t first, uint32_t last, bool unbound);
+/* The delivery goes nowhere: its outcome is said when all of it has come. */
+void incoming_discard(struct link *l, const struct amqp_transfer *t, enum refusal why);
+/* Its address has lost its last destination: credit that is out is asked back, more comes when there is one again. */
+void incoming_run_dry(struct link *l);
+
+/* A router of ours at the other end, of the mesh or an edge, waits to hear of what its senders have settled. */
+static inline bool incoming_answers_settled(const struct link *l)
+{
+    return (l->kind == LINK_DATA || l->is_edge) && l->conn->is_of_ours;
+}
+
+/* A delivery has begun. Here, as each message comes by. */
+static inline void incoming_take_in_hand(struct link *l)
+{
+    if (l->amqp.overdrawn)
+        incoming_tell_overdraw(l);
+    if (link_replenishes_at_once(l)) {
+        if (l->in.current_unbound)
+            l->in.in_hand++;
+        else
+            amqp_link_grant(&l->amqp, 1);
+        return;
+    }
+    l->in.in_hand++;
+    link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
+    link_note_credit(l);
+}
 
 #endif
