@@ -10,8 +10,8 @@ With --haproxy the load of presettled, unsettled, large and latency also goes th
 the router: a relay that moves the bytes and knows nothing of them is the limit. At the end each figure stands beside
 what was set as a must and as an aim, with pass or miss.
 With --vs each scenario runs on both commands in turn, and the ratio is printed too.
-These machines are noisy: quote ratios of one run rather than single figures. Presettled and unsettled run three times
-(--rounds) and count by their median.
+These machines are noisy: quote ratios of one run rather than single figures. Presettled, unsettled and brokered run
+three times (--rounds) and count by their median.
 
 Scenarios (each starts fresh routers):
   startup        milliseconds from exec to the first accepted AMQP connection (median of 5)
@@ -23,6 +23,12 @@ Scenarios (each starts fresh routers):
   latency        10,000 msgs/s offered: p50/p99/p99.9 in us
   conns          2,000 idle client connections, one link each: RSS per connection, connections per second
   links          20,000 links with distinct addresses on one connection: RSS per link, attaches per second
+In front of a broker (bench/amqbroker, a container that keeps messages in memory):
+  brokered       unsettled, in turn directly from sender to receiver, by link routes into a queue and out of it, and by
+                 autoLinks through the queue of a waypoint: CPU us for each passage through the router (a message passes
+                 it once, or twice where there is a queue), and the ratio to the direct one
+  configured     5,000 autoLinks and 5,000 link routes: ms from exec to the first accepted connection, then beside a
+                 router with ten of each: CPU us to attach a link of an address and one of a link route, and the ratio
 Of a network of interior routers:
   hop2 / hop4    unsettled through a chain of 2 / 4 interior routers: msgs/s, CPU us per message, all routers added
   reroute        square mesh of 4 routers, stop and then kill one on the path: seconds until messages flow again
@@ -35,11 +41,11 @@ import argparse, json, os, re, shlex, shutil, signal, socket, statistics, struct
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def build_amqload():
-    out = os.path.join(tempfile.gettempdir(), "amqload-%d" % os.getuid())
-    src = os.path.join(HERE, "amqload.c")
-    if not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(src):
-        subprocess.run(["cc", "-O2", "-o", out, src, "-lpthread"], check=True)
+def build(instrument):
+    out = os.path.join(tempfile.gettempdir(), "%s-%d" % (instrument, os.getuid()))
+    sources = [os.path.join(HERE, name) for name in (instrument + ".c", "amqwire.h")]
+    if not os.path.exists(out) or os.path.getmtime(out) < max(map(os.path.getmtime, sources)):
+        subprocess.run(["cc", "-O2", "-o", out, sources[0], "-lpthread"], check=True)
     return out
 
 
@@ -89,10 +95,10 @@ COMMON = (section("address", prefix="multicast", distribution="multicast")
 
 
 class Router:
-    def __init__(self, cmd, rid, mode, extra, workdir):
+    def __init__(self, cmd, rid, mode, extra, workdir, threads=4):
         self.port = free_port()
         conf = os.path.join(workdir, rid + ".conf")
-        text = section("router", mode=mode, id=rid, workerThreads=4)
+        text = section("router", mode=mode, id=rid, workerThreads=threads)
         text += section("listener", host="127.0.0.1", port=self.port, role="normal", saslMechanisms="ANONYMOUS", authenticatePeer="no")
         text += section("log", module="DEFAULT", enable="warning+", outputFile=os.path.join(workdir, rid + ".log"))
         text += COMMON + extra
@@ -151,15 +157,29 @@ class Relay:
         self.out.close()
 
 
+class Broker:
+    """bench/amqbroker on a connection to a listener of role route-container, with so many links that the router has
+    attached."""
+
+    def __init__(self, port, links=0):
+        self.p = subprocess.Popen([build("amqbroker"), "-p", str(port), "-l", str(links)], stdout=subprocess.PIPE, text=True)
+        if self.p.stdout.readline() != "ready\n":
+            raise RuntimeError("amqbroker did not come up")
+
+    def stop(self):
+        stop(self.p)
+        self.p.stdout.close()
+
+
 class Bench:
     def __init__(self, cmd, scale, rounds=1):
         self.cmd, self.scale, self.rounds = cmd, scale, rounds
-        self.amqload = build_amqload()
+        self.amqload = build("amqload")
         self.dir = tempfile.mkdtemp(prefix="routerbench-")
         self.routers = []
 
-    def router(self, rid="A", mode="standalone", extra=""):
-        r = Router(self.cmd, rid, mode, extra, self.dir)
+    def router(self, rid="A", mode="standalone", extra="", **how):
+        r = Router(self.cmd, rid, mode, extra, self.dir, **how)
         self.routers.append(r)
         return r.wait()
 
@@ -287,6 +307,77 @@ class Bench:
     def hop4(self):
         return self._hops(4)
 
+    def broker(self, port, links=0):
+        self.routers.insert(0, Broker(port, links))
+        return self.routers[0]
+
+    def brokered(self):
+        port, kinds = free_port(), {"direct": 1, "linkroute": 2, "waypoint": 2}
+        extra = section("listener", name="broker", host="127.0.0.1", port=port, role="route-container", saslMechanisms="ANONYMOUS", authenticatePeer="no")
+        extra += section("address", prefix="waypoint", waypoint="yes")
+        for direction in ("in", "out"):
+            extra += section("linkRoute", prefix="linkroute", direction=direction, connection="broker")
+            extra += section("autoLink", address="waypoint", direction=direction, connection="broker")
+        # One worker: which connections meet on one would tell more than how they are routed.
+        r = self.router(extra=extra, threads=1)
+        self.broker(port, 2)
+        args = {kind: ("-p", r.port, "-P", r.pid, "-A", kind, "-u") for kind in kinds}
+        for kind in kinds:
+            self.until_flowing(args[kind] + ("-n", 2000, "-T", 4))
+        runs = [{kind: self.load(*args[kind], "-n", self.n(200000)) for kind in kinds} for _ in range(self.rounds)]
+        cost = {kind: [run[kind]["cpu_us_per_msg"] / kinds[kind] for run in runs] for kind in kinds}
+        out = {kind + "_cpu_us": round(statistics.median(cost[kind]), 3) for kind in kinds}
+        for kind in ("linkroute", "waypoint"):
+            out[kind + "_ratio"] = round(statistics.median(a / b for a, b in zip(cost[kind], cost["direct"])), 2)
+            out[kind + "_msgs_per_s"] = round(statistics.median(run[kind]["msgs_per_s"] for run in runs))
+        out["lost"] = sum(run[kind]["sent"] - run[kind]["received"] for run in runs for kind in kinds)
+        return out
+
+    def _configured_router(self, rid, count):
+        """A router with so many autoLinks and link routes, to a broker that may come."""
+        port = free_port()
+        extra = section("listener", name="broker", host="127.0.0.1", port=port, role="route-container", saslMechanisms="ANONYMOUS", authenticatePeer="no")
+        for i in range(count):
+            extra += section("linkRoute", prefix="linkroute/%d" % i, direction=("in", "out")[i % 2], connection="broker")
+            extra += section("autoLink", address="auto/%d" % i, direction=("in", "out")[i % 2], connection="broker")
+        r = self.router(rid, extra=extra)
+        r.broker_port = port
+        return r
+
+    def _attach_cost(self, r, address):
+        """CPU us of the router for each of 1,000 receivers that attach on one connection."""
+        c = MiniClient(r.port, "first")
+        c.wait_attached()
+        cpu = r.cpu()
+        for i in range(1000):
+            c.attach(address(i), i + 1)
+        c.wait_attached(1001)
+        cpu = r.cpu() - cpu
+        c.close()
+        return cpu * 1000
+
+    def configured(self):
+        many, ups = 5000, []
+        for i in range(3):
+            r = self._configured_router("C%d" % i, many)
+            ups.append(r.up)
+            if i < 2:
+                r.stop()
+        few = self._configured_router("F", 10)
+        t0 = time.monotonic()
+        self.broker(r.broker_port, many)
+        attached = time.monotonic() - t0
+        self.broker(few.broker_port, 10)
+        # receivers: those of link routes with an odd number, whose direction is out
+        kinds = {"plain": (lambda i: "closest/%d" % i, lambda i: "closest/%d" % i),
+                 "linkroute": (lambda i: "linkroute/%d" % (2 * i + 1), lambda i: "linkroute/%d/%d" % (2 * (i % 5) + 1, i))}
+        out = {"startup_ms": round(statistics.median(ups) * 1000), "autolinks_attached_s": round(attached, 2)}
+        for kind, (of_many, of_few) in kinds.items():
+            pairs = [(self._attach_cost(r, of_many), self._attach_cost(few, of_few)) for _ in range(5)]
+            out[kind + "_attach_cpu_us"] = round(statistics.median(a for a, _ in pairs), 1)
+            out[kind + "_attach_ratio"] = round(statistics.median(a / b for a, b in pairs), 2)
+        return out
+
     def conns(self):
         import resource
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -406,11 +497,12 @@ class MiniClient:
 
 
 STANDALONE = ["startup", "presettled", "unsettled", "fan4", "multicast8", "large", "latency", "conns", "links"]
+BROKERED = ["brokered", "configured"]
 NETWORK = ["hop2", "hop4", "reroute", "control"]
-SCENARIOS = STANDALONE + NETWORK + ["instructions"]
+SCENARIOS = STANDALONE + BROKERED + NETWORK + ["instructions"]
 # Of the load that makes sense through a relay: one sender, one receiver.
 RELAYED = ["presettled", "unsettled", "large", "latency"]
-REPEATED = ["presettled", "unsettled"]
+REPEATED = ["presettled", "unsettled", "brokered"]
 
 # What was set: (text, scenario, figure, relative to this figure of HAProxy, must, aim). Figures at most, or where
 # must is below aim, at least; where only one was set, both are it.
@@ -425,6 +517,10 @@ TARGETS = [
     ("link, kB RSS", "links", "kb_per_link", None, 3.5, 2.5),
     ("link, CPU us to attach", "links", "cpu_us_per_attach", None, 80, 40),
     ("start-up to first accepted connection, ms", "startup", "ms", None, 120, 60),
+    ("link-routed, CPU per passage / message-routed", "brokered", "linkroute_ratio", None, 1.3, 1.3),
+    ("5,000 autoLinks and link routes, start-up, ms", "configured", "startup_ms", None, 2000, 2000),
+    ("5,000 of each / ten of each, CPU to attach", "configured", "plain_attach_ratio", None, 1.1, 1),
+    ("the same of a link that is routed", "configured", "linkroute_attach_ratio", None, 1.1, 1),
     ("unsettled over 2 routers, CPU us per message", "hop2", "cpu_us_per_msg", None, 1.2, 1.2),
     ("unsettled over 4 routers, CPU us per message", "hop4", "cpu_us_per_msg", None, 2.5, 2.5),
     ("router on the way falls silent, s until flow", "reroute", "silent_seconds", None, 0.5, 0.5),
@@ -480,7 +576,7 @@ def main():
     ap.add_argument("--vs", help="another router's command, measured in turn")
     ap.add_argument("--only", help="scenarios, separated by commas")
     ap.add_argument("--scale", type=float, default=1.0, help="factor on the numbers of messages and links")
-    ap.add_argument("--rounds", type=int, default=3, help="runs of presettled and unsettled, of which the median counts")
+    ap.add_argument("--rounds", type=int, default=3, help="runs of presettled, unsettled and brokered, of which the median counts")
     ap.add_argument("--json", help="file for all results")
     ap.add_argument("command", nargs=argparse.REMAINDER)
     a = ap.parse_args()
@@ -490,7 +586,7 @@ def main():
     if a.haproxy and not shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         ap.error("haproxy is not there: scripts/deps bench installs it")
     os.environ["PATH"] += ":/usr/sbin"
-    names = a.only.split(",") if a.only else STANDALONE + NETWORK
+    names = a.only.split(",") if a.only else STANDALONE + BROKERED + NETWORK
     for s in names:
         if s not in SCENARIOS:
             ap.error("no scenario " + s)
