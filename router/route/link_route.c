@@ -13,7 +13,6 @@
 #include <string.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/log.h>
-#include <uthash.h>
 
 /* A connection here by which a route leads to a container. */
 struct way {
@@ -35,6 +34,7 @@ struct link_route_address {
 
 static struct {
     struct list routes;
+    struct link_route *by_identity;
     bool is_ready;
     bool refuses_resumable;
     uint32_t configured;
@@ -65,13 +65,9 @@ uint32_t link_route_count(void)
 
 struct link_route *link_route_find(const char *identity)
 {
-    list_for_each(n, link_routes())
-    {
-        struct link_route *r = list_entry(n, struct link_route, node);
-        if (strcmp(r->identity, identity) == 0)
-            return r;
-    }
-    return NULL;
+    struct link_route *r;
+    HASH_FIND_STR(state.by_identity, identity, r);
+    return r;
 }
 
 /* ---- addresses ---- */
@@ -294,6 +290,7 @@ enum err link_route_add(const struct link_route_conf *conf)
     r->address = a;
     a->routes++;
     list_append(&state.routes, &r->node);
+    HASH_ADD_KEYPTR(hh, state.by_identity, r->identity, strlen(r->identity), r);
     state.configured += !r->of_connection;
     start(r);
     return OK;
@@ -306,6 +303,7 @@ static void route_end(struct link_route *r) ON_CONTROL
     r->address->routes--;
     unused(r->address);
     list_remove(&r->node);
+    HASH_DEL(state.by_identity, r);
     state.configured -= !r->of_connection;
     free(r->identity);
     free(r->name);

@@ -21,6 +21,7 @@
 #include <trunkline/base/err.h>
 #include <trunkline/base/list.h>
 #include <trunkline/base/lock.h>
+#include <uthash.h>
 
 struct address;
 struct connection;
@@ -46,6 +47,7 @@ struct link_route {
     struct connection *of_connection; /* good as long as the route */
     uint32_t ways;                    /* open connections that it leads to */
     /* the module's */
+    UT_hash_handle hh; /* by identity */
     struct link_route_address *address;
     struct container_watch watch;
 };
