@@ -1,7 +1,7 @@
 """Configured things whose state C knows: it holds them, shows them and numbers them; here is what they may say
 (management reference 2.5, CREATE, core half).
 
-Each type of HELD has a Kind; config.py and agent.py know no more of it.
+Each type of HELD has a Kind; config.py and core_types.py know no more of it.
 """
 
 from trunkline import addresses, checks, schema
@@ -119,7 +119,7 @@ def _phase(values, name):
 
 
 def exchange(values):
-    """The name is checked where it is known: agent.py, config.py."""
+    """The name is checked where it is known: core_types.py, config.py."""
     if not values.get("address"):
         raise Invalid("exchange address is mandatory")
     return {

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from test_amqp import VECTORS
-from trunkline import agent, amqp, entities, schema
+from trunkline import agent, amqp, checks, core, entities, management_node, query, schema
 
 EXCHANGE, BINDING = "router.config.exchange", "router.config.binding"
 P = "org.apache.qpid.dispatch."
@@ -26,7 +26,7 @@ def message(properties, body=amqp.CodecError, reply_to=REPLY, correlation=amqp.e
 
 
 def plain(value):
-    return agent.checks.plain(value)
+    return checks.plain(value)
 
 
 class Node:
@@ -273,7 +273,7 @@ def test_agent_request_that_is_too_large_is_dropped_and_logged(node):
 
 
 def test_agent_exception_of_our_own_is_answered_and_logged(node, monkeypatch):
-    monkeypatch.setitem(agent.MANAGEMENT_OPERATIONS, "GET-TYPES", lambda request: 1 // 0)
+    monkeypatch.setitem(management_node.OPERATIONS, "GET-TYPES", lambda request: 1 // 0)
     assert node.ask("GET-TYPES") == (500, "ZeroDivisionError: integer division or modulo by zero", {})
     assert node.core.lines[-1][:2] == ("AGENT", 32) and "ZeroDivisionError" in node.core.lines[-1][2]
 
@@ -598,7 +598,7 @@ def test_agent_query_of_many_rows_lets_others_have_their_turn(node):
     status, _, _ = node.ask_now("READ", type="org.amqp.management", name="self")
     assert status == 200 and agent.is_busy()
     node.core.sent.clear()
-    assert finish(node) >= 1200 // agent.PAGE - 1
+    assert finish(node) >= 1200 // query.PAGE - 1
     assert links_answered(node) == [row["identity"] for row in node.core.tables["router.link"]]
 
 
@@ -1600,7 +1600,7 @@ def test_agent_attribute_values_of_every_type_are_answered(node, value):
 def test_agent_query_of_many_links_asks_c_for_the_page_only(node, monkeypatch):
     asked = []
     page = node.core.query_page
-    monkeypatch.setattr(agent.core, "query_page", lambda *arguments: asked.append(arguments) or page(*arguments))
+    monkeypatch.setattr(core, "query_page", lambda *arguments: asked.append(arguments) or page(*arguments))
     node.query("router.link", ["identity", "type", "linkName"], offset=500, count=250)
     assert [(kind, columns, offset, count) for kind, columns, _, offset, count, _ in asked] == [
         ("router.link", ("identity", "linkName"), 500, 200),
