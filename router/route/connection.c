@@ -189,6 +189,8 @@ static struct amqp_link *on_new_link(struct amqp_conn *a)
 /* What control need not be asked. */
 static enum attach_refusal refusal_of(const struct link *l, const struct amqp_terminus_view *t)
 {
+    if (l->conn->settings->role == ROLE_INTER_ROUTER && !l->conn->is_trunk)
+        return ATTACH_NO_ROUTER;
     if (l->is_downlink)
         return ATTACH_OK;
     if (t->kind == AMQP_TERMINUS_COORDINATOR)
@@ -260,6 +262,7 @@ static const struct {
     [ATTACH_NOT_FOUND] = {"amqp:not-found", "Node not found"},
     [ATTACH_NO_ROUTE] = {"qd:no-route-to-dest", "No route to the destination node"},
     [ATTACH_FORBIDDEN] = {"qd:forbidden", "Connectivity to the node is forbidden"},
+    [ATTACH_NO_ROUTER] = {"qd:connection-role", "Link attach forbidden on inter-router connection"},
     [ATTACH_NO_COORDINATOR] = {"amqp:precondition-failed",
                                "The router can't coordinate transactions by itself, a linkRoute to a coordinator must "
                                "be configured to use transactions."},
@@ -606,22 +609,26 @@ static void on_handshake_late(struct timer *t)
 static enum err start_engine(struct connection *c, const char *hostname)
 {
     const struct connection_settings *s = c->settings;
+    bool is_between_routers = s->role == ROLE_INTER_ROUTER || s->role == ROLE_EDGE;
     enum { OWN_MAX = 6 };
     struct amqp_property *properties = xcalloc(OWN_MAX + s->open_property_count, sizeof *properties);
     size_t count = 3;
     properties[0] = (struct amqp_property){.key = "product", .text = "qpid-dispatch-router"};
     properties[1] = (struct amqp_property){.key = "version", .text = TRUNKLINE_VERSION};
     properties[2] = (struct amqp_property){.key = "qd.conn-id", .number = (int32_t)c->id};
-    if (s->role == ROLE_INTER_ROUTER || s->role == ROLE_EDGE)
+    if (is_between_routers)
         properties[count++] = (struct amqp_property){.key = "qd.annotations-version", .number = 1};
     if (s->cost > 1) /* whatever the role, as 1.19 does; only routers look at it */
         properties[count++] = (struct amqp_property){.key = "qd.inter-router-cost", .number = s->cost};
-    if (s->role == ROLE_INTER_ROUTER || s->role == ROLE_EDGE)
+    if (is_between_routers)
         properties[count++] = (struct amqp_property){.key = trunk_peer_hello_key, .number = TRUNK_PEER_HELLO_MS};
     ASSERT(count <= OWN_MAX);
     for (size_t i = 0; i < s->open_property_count; i++)
         properties[count++] = s->open_properties[i];
-    static const char *const capabilities[] = {"ANONYMOUS-RELAY", "qd.streaming-links", NULL};
+    /* Only between routers are there links for large messages: an old router that were offered them elsewhere would
+     * release each large message instead of sending it (wire-protocol reference 2.3, Streaming links). */
+    static const char *const of_all[] = {"ANONYMOUS-RELAY", NULL};
+    static const char *const of_routers[] = {"ANONYMOUS-RELAY", "qd.streaming-links", NULL};
     struct amqp_conn_conf conf = {
         .server = c->connector == NULL,
         .container_id = here->world->identity.id,
@@ -639,7 +646,7 @@ static enum err start_engine(struct connection *c, const char *hostname)
         .password = s->password,
         .properties = properties,
         .property_count = count,
-        .offered_capabilities = capabilities,
+        .offered_capabilities = is_between_routers ? of_routers : of_all,
     };
     c->amqp.id = c->id;
     c->amqp.now = here_now();

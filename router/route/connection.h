@@ -82,6 +82,7 @@ struct connection {
     bool deleted;                /* by management: dropped in the next turn */
     uint8_t trunk_in, trunk_out; /* links between routers for messages, by direction */
     bool is_of_ours;             /* the peer is a router of ours (trunk_peer.h) */
+    bool is_trunk;               /* has had a control link towards the peer: that is a router */
     bool offers_streams;         /* qd.streaming-links is among what it offers */
     struct streams *streams;     /* to the peer, stream.h; NULL: there have been none */
     struct amqp_session *own_sessions[OWN_SESSION_COUNT]; /* NULL: not begun */

@@ -130,6 +130,7 @@ enum attach_refusal {
     ATTACH_NOT_FOUND,
     ATTACH_NO_ROUTE,
     ATTACH_FORBIDDEN,
+    ATTACH_NO_ROUTER, /* between routers, and the peer has not shown itself to be one */
     ATTACH_NO_COORDINATOR,
     ATTACH_EXPIRATION,
     ATTACH_SILENT, /* detached without error */

@@ -91,6 +91,8 @@ void trunk_link_attached(struct link *l)
     }
     if (l->kind == LINK_CONTROL)
         amqp_session_hurry(l->amqp.session);
+    if (l->kind == LINK_CONTROL && !l->is_incoming)
+        c->is_trunk = true;
     l->amqp.urgency = l->priority == TRUNK_STREAMING ? STREAM_URGENCY : l->priority;
     if (!l->is_ours)
         amqp_link_accept(&l->amqp, NULL, 0);

@@ -4,12 +4,12 @@ import re
 import pytest
 from proton import Described, Message, symbol, ulong
 
-from support.recording import Playing, Recording
+from support.recording import OFFERS, Playing, Recording
 from support.router import Config, program
 from support.wire import ACCEPTED, DISPOSITION, MODIFIED, REJECTED, RELEASED, frame, parse, performative
 
 # docs/differences-from-qpid-dispatch.md: the version is our own; the window of a session is bounded, and so are its handles.
-KNOWN = [("open", "properties"), ("begin", "incoming_window"), ("begin", "handle_max")]
+KNOWN = [("open", "properties"), ("begin", "incoming_window"), ("begin", "handle_max"), *OFFERS]
 
 
 def recorded_config(*distributions, **router):

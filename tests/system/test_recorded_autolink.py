@@ -3,12 +3,12 @@ import pytest
 from proton import Message
 
 from support.peers import Peers
-from support.recording import Hosting, Recording
+from support.recording import Hosting, OFFERS, Recording
 from support.router import Config, program
 
 # docs/differences-from-qpid-dispatch.md: the version is our own, a session's window and handles are bounded.
 # The recorded container says nothing in between: it is given the time that a slow machine takes.
-KNOWN = [("open", "properties"), ("open", "idle_time_out"), ("begin", "incoming_window"), ("begin", "handle_max")]
+KNOWN = [("open", "properties"), ("open", "idle_time_out"), ("begin", "incoming_window"), ("begin", "handle_max"), *OFFERS]
 
 
 @pytest.fixture

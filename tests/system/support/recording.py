@@ -36,6 +36,8 @@ DEFAULTS = {TRANSFER: {"settled": False, "more": False, "resume": False, "aborte
             SOURCE: [None, 0, "session-end", 0, False], TARGET: [None, 0, "session-end", 0, False], 0x27: [False, False]}
 CUT = "the connection is cut"  # the note that says so of its connection
 PATIENCE = 5
+# The old router offers links for large messages to everybody, ours to routers alone.
+OFFERS = [("open", "offered_capabilities"), ("open", "desired_capabilities")]
 
 
 class Recording:
