@@ -112,18 +112,37 @@ static const char *error_of(const struct own_link_end *e)
     return e->condition ? e->condition : "the container detached the link without an error";
 }
 
+static bool is_same(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
+/* The place is not attached any more, or was refused: note why. */
+static void place_fail(struct place *p, const struct own_link_end *e) ON_CONTROL
+{
+    struct autolink *a = p->autolink;
+    bool is_known = p->state == AUTOLINK_FAILED && is_same(a->last_error, error_of(e));
+    p->state = AUTOLINK_FAILED;
+    free(a->last_error);
+    a->last_error = xstrdup(error_of(e));
+    if (!is_known && (e->condition || !e->was_attached))
+        log_change(a, e->was_attached ? "Deactivated." : "Activation Failed.", a->last_error);
+}
+
+static void on_refused(struct own_link_owner *o, const struct own_link_end *e)
+{
+    assert_on_control();
+    place_fail(container_of(o, struct place, owner), e);
+}
+
 /* Also when its connection has gone: then that is told next, and the place with its timer goes. */
 static void on_ended(struct own_link_owner *o, const struct own_link_end *e)
 {
     assert_on_control();
     struct place *p = container_of(o, struct place, owner);
     own_link_close(&p->link);
-    p->state = AUTOLINK_FAILED;
     p->is_alone = p->is_alone || e->with_session;
-    free(p->autolink->last_error);
-    p->autolink->last_error = xstrdup(error_of(e));
-    if (e->condition || !e->was_attached)
-        log_change(p->autolink, e->was_attached ? "Deactivated." : "Activation Failed.", p->autolink->last_error);
+    place_fail(p, e);
     loop_timer_after(module.loop, &p->retry, p->has_failed ? RETRY_AGAIN_MS : RETRY_FIRST_MS);
     p->has_failed = true;
 }
@@ -145,7 +164,7 @@ static void on_opened(struct container_watch *w, struct connection *c)
     struct place *p = xcalloc(1, sizeof *p);
     p->autolink = a;
     p->conn = c;
-    p->owner = (struct own_link_owner){.attached = on_attached, .ended = on_ended};
+    p->owner = (struct own_link_owner){.attached = on_attached, .refused = on_refused, .ended = on_ended};
     timer_init(&p->retry, on_retry);
     list_append(&a->places, &p->node);
     place_attach(p);

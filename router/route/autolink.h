@@ -3,6 +3,8 @@
  *   configured -> (a connection of that name is open) attaching -> active -> (the connection goes) inactive
  *   refused, or detached by the container: failed -> after 3 s attaching again, then each 6 s, until that goes
  *
+ *   refused, and not detached by the container: failed; attaching again likewise, once the container has detached it
+ *
  *   the container ends the session, and so all links in it: likewise, each in a session of its own from then on
  *
  *   several connections have the name: a link on each: a queue that is spread over them

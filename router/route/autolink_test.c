@@ -222,6 +222,25 @@ static void test_autolink_tries_again_after_three_seconds_then_each_six(void **s
     assert_int_equal(autolink_state(a), AUTOLINK_INACTIVE);
 }
 
+static void test_autolink_refused_without_a_detach_is_tried_again_after_that(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct autolink *a = add(&in);
+    watched->opened(watched, &first);
+    struct own_link_end e = {.condition = "amqp:illegal-state", .description = "not detached"};
+    opened[0].owner->refused(opened[0].owner, &e);
+    assert_int_equal(autolink_state(a), AUTOLINK_FAILED);
+    assert_string_equal(autolink_last_error(a), "not detached");
+    assert_int_equal(timer_count, 0);
+    ended(&opened[0], "amqp:not-found", "no queue");
+    assert_string_equal(autolink_last_error(a), "no queue");
+    assert_int_equal(delays[0], 3000);
+    fire(0);
+    attached(&opened[1]);
+    assert_int_equal(autolink_state(a), AUTOLINK_ACTIVE);
+    assert_null(autolink_last_error(a));
+}
+
 static void test_autolink_whose_session_was_ended_has_one_of_its_own(void **state) NO_THREAD_SAFETY
 {
     (void)state;
@@ -287,6 +306,7 @@ int main(void)
         TEST(test_autolink_out_by_container_id_with_another_name_there),
         TEST(test_autolink_out_goes_to_the_fallback_and_in_comes_from_it),
         TEST(test_autolink_tries_again_after_three_seconds_then_each_six),
+        TEST(test_autolink_refused_without_a_detach_is_tried_again_after_that),
         TEST(test_autolink_whose_session_was_ended_has_one_of_its_own),
         TEST(test_autolink_has_a_link_on_each_connection_of_the_name),
         TEST(test_autolink_removed_detaches_its_links),

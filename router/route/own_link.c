@@ -11,6 +11,7 @@
 #include <trunkline/amqp/terminus.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
+#include <trunkline/io/loop.h>
 #include <trunkline/io/worker.h>
 
 struct own_link {
@@ -31,6 +32,8 @@ struct own_link {
     struct link *made;          /* NULL: none yet, or it has gone */
     struct amqp_session *alone; /* that it has for itself; NULL: it shares one */
     bool with_session;          /* ended so; for control when its letter is posted */
+    struct timer refusal;       /* armed: the peer has refused it, and is to detach it */
+    bool is_refused;            /* fixed once the letter to control is posted */
     /* control */
     struct own_link_owner *owner; /* NULL: closed */
     struct link *link;            /* NULL: not attached */
@@ -72,6 +75,10 @@ static void note_end(struct own_link *o, const char *condition, const char *desc
     o->condition = copy_or_null(condition);
     o->description = copy_or_null(description);
 }
+
+/* What is said where the peer does not say it: of a link that it has refused, and not detached. */
+static const struct amqp_error refused = {.condition = "amqp:illegal-state",
+                                          .description = "the link was refused without an error, and not detached"};
 
 /* There is no link that could tell it. */
 static void fail(struct own_link *o, const char *condition, const char *description)
@@ -224,6 +231,16 @@ static bool is_usable(const struct own_link *o, const struct amqp_terminus_view 
     return t->kind != AMQP_TERMINUS_NULL && (!needs_address || (t->address && t->address[0]));
 }
 
+static void on_refusal_late(struct timer *t)
+{
+    struct own_link *o = container_of(t, struct own_link, refusal);
+    note_end(o, refused.condition, refused.description);
+    detach(o, &refused);
+    o->is_refused = true;
+    own_link_ref(o);
+    registry_post(&o->to_control);
+}
+
 void own_link_answered(struct link *l)
 {
     struct own_link *o = l->own;
@@ -238,7 +255,9 @@ void own_link_answered(struct link *l)
     } else if (t.kind != AMQP_TERMINUS_NULL) {
         note_end(o, "amqp:invalid-field", "the answer to the attach has no address");
         detach(o, &(struct amqp_error){.condition = o->condition, .description = o->description});
-    } /* else it is refused: the detach follows (AMQP 1.0 part 2.6.3, Establishing Or Resuming A Link) */
+    } else {
+        loop_timer_after(here->loop, &o->refusal, OWN_LINK_REFUSAL_MS);
+    }
 }
 
 void own_link_refuse(struct link *l, const struct amqp_error *error)
@@ -261,6 +280,7 @@ void own_link_detached(struct link *l, const struct amqp_error *error)
 void own_link_gone(struct link *l)
 {
     l->own->made = NULL;
+    timer_cancel(&l->own->refusal);
     end_alone(l->own);
 }
 
@@ -306,11 +326,23 @@ static void tell_ended(struct own_link *o, bool was_attached) ON_CONTROL
     owner->ended(owner, &e);
 }
 
+/* What the worker has noted is still its own. */
+static void tell_refused(struct own_link *o) ON_CONTROL
+{
+    struct own_link_owner *owner = o->owner;
+    struct own_link_end e = {.condition = refused.condition, .description = refused.description};
+    if (owner && owner->refused)
+        owner->refused(owner, &e);
+}
+
 static void on_control_letter(struct letter *letter)
 {
     assert_on_control();
     struct own_link *o = container_of(letter, struct own_link, to_control);
-    tell_ended(o, false);
+    if (o->is_refused)
+        tell_refused(o);
+    else
+        tell_ended(o, false);
     own_link_unref(o);
 }
 
@@ -337,6 +369,7 @@ struct own_link *own_link_open(const struct own_link_conf *conf, struct own_link
     o->attach = (struct letter)LETTER_INIT(on_attach_letter);
     o->detach = (struct letter)LETTER_INIT(on_detach_letter);
     o->to_control = (struct letter)LETTER_INIT(on_control_letter);
+    timer_init(&o->refusal, on_refusal_late);
     o->owner = owner;
     tell_worker(o, &o->attach);
     return o;

@@ -12,9 +12,12 @@
  * States, as control sees them:  attaching -attached-> attached -ended-> ended;  attaching -ended-> ended
  * Whoever opened it closes it once, in any state.
  *
+ * A peer that refuses answers without a terminus and detaches the link at once (AMQP 1.0 part 2.6.3, Establishing Or
+ * Resuming A Link). One that forgets the second is asked for it after OWN_LINK_REFUSAL_MS, and the owner told: refused.
+ *
  * Invariants
- *   O1  `ended` comes exactly once, `attached` at most once and before it; neither comes from within own_link_open()
- *       or own_link_close(), nor after the latter.
+ *   O1  `ended` comes exactly once, `attached` or `refused` at most once and before it; none comes from within
+ *       own_link_open() or own_link_close(), nor after the latter.
  *   O2  The record lives until the last of those who know it has let go: its owner, letters, the link. So a worker that
  *       is late touches nothing that has been freed.
  *
@@ -28,6 +31,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <trunkline/base/lock.h>
+
+enum { OWN_LINK_REFUSAL_MS = 1000 };
 
 struct own_link;
 struct amqp_error;
@@ -46,12 +51,15 @@ struct own_link_end {
     const char *description; /* or NULL */
 };
 
-/* Embedded in whoever opens it. */
+/* Embedded in whoever opens it. `refused` may be NULL. */
 struct own_link_owner {
     /* What comes in on it is for the owner, whole message by whole message; each is accepted afterwards, and its credit
      * given back. NULL: it goes to the address of the key, or where the messages say. */
     void (*received)(struct own_link_owner *o, const uint8_t *message, size_t n);
     void (*attached)(struct own_link_owner *o, const struct own_link_answer *a);
+    /* The peer has answered as one does that refuses, but the detach that belongs to it has not come in time. We have
+     * detached the link; `ended` comes when the peer has answered that. */
+    void (*refused)(struct own_link_owner *o, const struct own_link_end *e);
     void (*ended)(struct own_link_owner *o, const struct own_link_end *e);
 };
 

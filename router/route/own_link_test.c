@@ -97,7 +97,13 @@ static void on_received(struct own_link_owner *o, const uint8_t *message, size_t
     say("received %.*s; ", (int)n, (const char *)message);
 }
 
-static struct own_link_owner owner = {.attached = on_attached, .ended = on_ended};
+static void on_refused(struct own_link_owner *o, const struct own_link_end *e)
+{
+    (void)o;
+    say("refused %s; ", e->condition);
+}
+
+static struct own_link_owner owner = {.attached = on_attached, .refused = on_refused, .ended = on_ended};
 
 static void deliver_letters(void)
 {
@@ -249,6 +255,51 @@ static void test_own_link_refused_ends_with_the_peers_error(void **state)
     own_link_detached(made, &e);
     leaves();
     assert_said("ended unattached amqp:not-found no such queue; ");
+    pass_time(OWN_LINK_REFUSAL_MS);
+    assert_said("");
+}
+
+static void refuse_without_detach(void)
+{
+    open_sender();
+    deliver_letters();
+    there.kind = AMQP_TERMINUS_NULL;
+    there.address = NULL;
+    own_link_answered(made);
+    said[0] = 0;
+    pass_time(OWN_LINK_REFUSAL_MS);
+    assert_said("q: detach; ");
+}
+
+static void test_own_link_refused_and_not_detached_is_detached_by_us(void **state)
+{
+    (void)state;
+    refuse_without_detach();
+    deliver_letters();
+    assert_said("refused amqp:illegal-state; ");
+    leaves();
+    assert_said("ended unattached amqp:illegal-state the link was refused without an error, and not detached; ");
+}
+
+static void test_own_link_refused_late_with_an_error_ends_with_that(void **state)
+{
+    (void)state;
+    refuse_without_detach();
+    struct amqp_error e = {.condition = "amqp:not-found", .description = "no such queue"};
+    own_link_detached(made, &e);
+    deliver_letters();
+    leaves();
+    assert_said("refused amqp:illegal-state; ended unattached amqp:not-found no such queue; ");
+}
+
+static void test_own_link_refused_and_closed_tells_nothing_more(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    refuse_without_detach();
+    own_link_close(&own);
+    deliver_letters();
+    leaves();
+    assert_said("q: detach; ");
 }
 
 static void test_own_link_answer_without_an_address_is_detached(void **state)
@@ -386,6 +437,9 @@ int main(void)
         TEST(test_own_link_receiver_is_told_the_address_that_the_peer_made),
         TEST(test_own_link_edge_begins_the_session_of_its_services_at_once),
         TEST(test_own_link_refused_ends_with_the_peers_error),
+        TEST(test_own_link_refused_and_not_detached_is_detached_by_us),
+        TEST(test_own_link_refused_late_with_an_error_ends_with_that),
+        TEST(test_own_link_refused_and_closed_tells_nothing_more),
         TEST(test_own_link_answer_without_an_address_is_detached),
         TEST(test_own_link_of_a_connection_that_has_ended_ends),
         TEST(test_own_link_that_the_peer_has_no_room_for_ends),
