@@ -2,6 +2,7 @@
 
 #include <router/route/address_name.h>
 #include <router/route/edge_wire.h>
+#include <router/route/link_route.h>
 #include <router/route/registry.h>
 #include <router/route/uplink.h>
 #include <stdio.h>
@@ -38,6 +39,12 @@ static struct {
 void edge_lookup_serve_routes(edge_lookup_routed_fn *fn)
 {
     lookup.on_routed = fn;
+}
+
+/* What the interior router is asked about for l; NULL: nothing. */
+static const char *address_of(const struct link *l)
+{
+    return l->is_coordinator ? LINK_ROUTE_COORDINATOR : l->wanted;
 }
 
 /* ---- answers ---- */
@@ -108,7 +115,7 @@ static void on_timer(struct timer *t)
         if (q->deadline > loop_now(lookup.loop))
             break;
         LOG_PEER(ROUTER_CORE, WARNING, "[C%llu] no answer to the look-up of '%s': it is taken for no link route's",
-                 (unsigned long long)q->link->conn->id, q->link->wanted);
+                 (unsigned long long)q->link->conn->id, address_of(q->link));
         give_up(q);
     }
     set_timer();
@@ -139,12 +146,13 @@ void edge_lookup_forget(const struct link *l)
 
 static bool send_question(const struct question *q, const char *reply_to) ON_CONTROL
 {
+    const char *address = address_of(q->link);
     uint8_t correlation[CORRELATION_LEN + 2];
     struct amqp_writer w = amqp_writer(correlation, sizeof correlation);
     amqp_write_string_of(&w, q->correlation);
     const struct edge_lookup asked = {
         .reply_to = {.data = (const uint8_t *)reply_to, .len = strlen(reply_to)},
-        .address = {.data = (const uint8_t *)q->link->wanted, .len = q->link->wanted_len},
+        .address = {.data = (const uint8_t *)address, .len = strlen(address)},
         .correlation = {.data = correlation, .len = w.len},
         .is_sender = q->link->is_incoming,
     };
@@ -159,11 +167,13 @@ static bool send_question(const struct question *q, const char *reply_to) ON_CON
 /* Whether its address may be a link route's. */
 static bool is_asked_about(const struct link *l)
 {
-    if (l->own || l->is_ours || l->is_edge || l->is_dynamic || !l->wanted || l->refusal_by_worker != ATTACH_OK)
+    const char *address = address_of(l);
+    enum attach_refusal expected = l->is_coordinator ? ATTACH_NO_COORDINATOR : ATTACH_OK;
+    if (l->own || l->is_ours || l->is_edge || l->is_dynamic || !address || l->refusal_by_worker != expected)
         return false;
-    size_t size = l->wanted_len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
+    size_t len = strlen(address), size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
     char *key = xmalloc(size);
-    size_t n = address_name_key(&lookup.world->identity, l->wanted, l->wanted_len, PHASE_DEFAULT, key, size);
+    size_t n = address_name_key(&lookup.world->identity, address, len, PHASE_DEFAULT, key, size);
     const struct address *a = n ? table_find(lookup.world->table, key, n) : NULL;
     bool is_asked = n && key[0] == ADDRESS_MOBILE && !(a && a->is_own);
     free(key);

@@ -6,7 +6,8 @@
  *                                nobody does, or it has no destination: refused qd:no-route-to-dest
  *   no answer within TIME_MAX_MS, the uplink is lost, no look-ups are served there: decided here
  *
- * Not asked about: attaches without an address, of the router's own addresses, and of topological ones.
+ * Not asked about: attaches without an address, of the router's own addresses, and of topological ones. That of a
+ * coordinator of transactions asks about the address of its link route.
  *
  * Source: wire-protocol reference 2.5.2, Address lookup. Thread: control.
  */

@@ -8,6 +8,7 @@
 
 #include <router/route/edge_lookup.h>
 #include <router/route/edge_wire.h>
+#include <router/route/link_route.h>
 #include <router/route/registry.h>
 #include <router/route/uplink.h>
 #include <trunkline/base/alloc.h>
@@ -169,6 +170,26 @@ static void test_edge_lookup_of_a_link_route(void **state) NO_THREAD_SAFETY
     assert_int_equal(decided[3].refusal, ATTACH_NO_ROUTE);
 }
 
+static void test_edge_lookup_of_a_coordinator_asks_about_its_link_route(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct link one = client(NULL, true);
+    one.is_coordinator = true;
+    one.refusal_by_worker = ATTACH_NO_COORDINATOR;
+    assert_true(edge_lookup_ask(&one));
+    struct edge_lookup asked;
+    assert_int_equal(edge_wire_read_lookup(sent[0], sent_len[0], &asked), OK);
+    assert_memory_equal(asked.address.data, LINK_ROUTE_COORDINATOR, asked.address.len);
+    assert_int_equal(asked.address.len, strlen(LINK_ROUTE_COORDINATOR));
+    assert_true(asked.is_sender);
+    answer(0, &(struct edge_lookup_answer){.is_link_route = true, .has_destinations = true});
+    assert_int_equal(decided[0].refusal, -1);
+    assert_true(edge_lookup_ask(&one));
+    now = due;
+    timer->fire(timer);
+    assert_int_equal(decided[1].refusal, ATTACH_OK);
+}
+
 static void test_edge_lookup_without_an_answer_is_decided_after_three_seconds(void **state) NO_THREAD_SAFETY
 {
     (void)state;
@@ -246,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_edge_lookup_attach_waits_for_its_own_answer),
         TEST(test_edge_lookup_of_a_link_route),
+        TEST(test_edge_lookup_of_a_coordinator_asks_about_its_link_route),
         TEST(test_edge_lookup_without_an_answer_is_decided_after_three_seconds),
         TEST(test_edge_lookup_uplink_lost_decides_all_that_wait),
         TEST(test_edge_lookup_of_a_link_that_has_gone_is_forgotten),

@@ -407,7 +407,7 @@ static bool choose(struct link_route_address *a, const struct link *l, struct ro
 static char *text_of(const struct link *l) ON_CONTROL
 {
     if (l->is_coordinator)
-        return xstrdup("$coordinator");
+        return xstrdup(LINK_ROUTE_COORDINATOR);
     if (!l->wanted)
         return NULL;
     size_t len = strlen(l->wanted), size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;

@@ -23,6 +23,9 @@
 #include <trunkline/base/lock.h>
 #include <uthash.h>
 
+/* The address by which the route to a coordinator of transactions is looked up: its target has none. */
+#define LINK_ROUTE_COORDINATOR "$coordinator"
+
 struct address;
 struct connection;
 struct link_route_address;
