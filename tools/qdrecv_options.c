@@ -118,8 +118,7 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
         set->credit = options_number(state, "--credit", text, 1, 1000000);
         break;
     case KEY_RATE:
-        if (!tool_real(text, 0.001, 1e7, &set->rate, &why))
-            argp_error(state, "--rate: %s", why.text);
+        set->rate = options_rate(state, "--rate", text);
         break;
     case KEY_DRAIN:
         set->drain = true;
@@ -186,13 +185,9 @@ static const char doc[] = "Receive messages from each ADDRESS: an address, host:
 
 void receive_options_parse(struct receive_options *out, int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {own_options, parse_key, "ADDRESS...", doc, children, NULL, NULL};
     *out =
         (struct receive_options){.credit = 100, .limit = 64 << 20, .print = PRINT_MESSAGES, .print_style = PRINT_HUMAN};
-    options_init(&out->common);
-    options_set_up_argp();
-    argp_parse(&argp, argc, argv, 0, NULL, out);
+    options_parse(own_options, parse_key, doc, &out->common, out, argc, argv);
 }
 
 void receive_options_fini(struct receive_options *set)

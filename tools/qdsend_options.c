@@ -262,7 +262,6 @@ static void finish(struct send_options *set, const struct argp_state *state)
 static error_t parse_key(int key, char *text, struct argp_state *state)
 {
     struct send_options *set = state->input;
-    struct fault why;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &set->common;
@@ -275,8 +274,7 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
         set->count_given = true;
         break;
     case KEY_RATE:
-        if (!tool_real(text, 0.001, 1e7, &set->rate, &why))
-            argp_error(state, "--rate: %s", why.text);
+        set->rate = options_rate(state, "--rate", text);
         break;
     case KEY_PRESETTLED:
         set->presettled = true;
@@ -332,12 +330,8 @@ static const char doc[] =
 
 void send_options_parse(struct send_options *out, int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {own_options, parse_key, "ADDRESS...", doc, children, NULL, NULL};
     *out = (struct send_options){.compose = {.priority = -1}, .resend_delay = 100000};
-    options_init(&out->common);
-    options_set_up_argp();
-    argp_parse(&argp, argc, argv, 0, NULL, out);
+    options_parse(own_options, parse_key, doc, &out->common, out, argc, argv);
 }
 
 void send_options_fini(struct send_options *set)

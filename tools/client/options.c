@@ -87,6 +87,15 @@ uint64_t options_number(const struct argp_state *state, const char *option, cons
     return value;
 }
 
+double options_rate(const struct argp_state *state, const char *option, const char *text)
+{
+    double value = 0;
+    struct fault why;
+    if (!tool_real(text, 0.001, 1e7, &value, &why))
+        argp_error(state, "%s: %s", option, why.text);
+    return value;
+}
+
 int64_t options_seconds(const struct argp_state *state, const char *option, const char *text)
 {
     int64_t value = 0;
@@ -354,10 +363,15 @@ static void print_version(FILE *stream, struct argp_state *state)
     fprintf(stream, "%s\n", TRUNKLINE_VERSION);
 }
 
-void options_set_up_argp(void)
+void options_parse(const struct argp_option *own, argp_parser_t parser, const char *doc, struct options *shared,
+                   void *input, int argc, char **argv)
 {
+    const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
+    const struct argp argp = {own, parser, "ADDRESS...", doc, children, NULL, NULL};
+    options_init(shared);
     argp_program_version_hook = print_version;
     argp_err_exit_status = TOOL_EXIT_USAGE;
+    argp_parse(&argp, argc, argv, 0, NULL, input);
 }
 
 void options_put_capabilities(const struct options *o, pn_terminus_t *terminus)

@@ -54,13 +54,17 @@ void options_fini(struct options *o);
 /* For each program's parser: end with a usage error if the value is bad, naming the option. */
 uint64_t options_number(const struct argp_state *state, const char *option, const char *text, uint64_t min,
                         uint64_t max);
+double options_rate(const struct argp_state *state, const char *option, const char *text); /* messages per second */
 int64_t options_seconds(const struct argp_state *state, const char *option, const char *text);
 
 /* Find a word in a list ended by NULL; a usage error that lists them if it is none. */
 int options_choice(const struct argp_state *state, const char *option, const char *text, const char *const *choices);
 
-/* Make argp speak for this program: version, exit status 2 for usage errors. Call before argp_parse(). */
-void options_set_up_argp(void);
+/* Read a program's command line. Wrong usage (status 2), --help and --version end the program.
+ *   own, parser, doc: its own options, whose parser gives `shared` to state->child_inputs[0] and gets `input`.
+ */
+void options_parse(const struct argp_option *own, argp_parser_t parser, const char *doc, struct options *shared,
+                   void *input, int argc, char **argv);
 
 /* Put the asked capabilities on a terminus (AMQP 1.0 part 3.5.3, Source, and 3.5.4, Target). */
 void options_put_capabilities(const struct options *o, pn_terminus_t *terminus);

@@ -127,3 +127,12 @@ void progress_end(struct progress *p, FILE *out)
         fputc('\n', out);
     p->is_shown = false;
 }
+
+int report_end(struct progress *p, FILE *out, enum report_style style, const struct report *r)
+{
+    progress_end(p, out);
+    if (r->error)
+        fprintf(out, "%s: %s\n", r->tool, r->error);
+    report_summary(out, style, r);
+    return r->error ? TOOL_EXIT_FAILED : TOOL_EXIT_OK;
+}

@@ -50,6 +50,11 @@ void progress_init(struct progress *p, int64_t interval, FILE *out);
  */
 int64_t progress_show(struct progress *p, FILE *out, int64_t now, const struct report *r);
 
+/* The end of a run: end the progress line, say what went wrong, write the summary.
+ *   Result: the program's exit status.
+ */
+int report_end(struct progress *p, FILE *out, enum report_style style, const struct report *r);
+
 /* Make room for other output: end the line that stands there. */
 void progress_end(struct progress *p, FILE *out);
 

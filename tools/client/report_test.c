@@ -56,6 +56,28 @@ static void test_report_json_has_all_and_escapes_the_error(void **state)
     free(h);
 }
 
+static void check_end(const struct report *r, int status, const char *expected)
+{
+    char *text;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    struct progress p = {.is_shown = true};
+    assert_int_equal(report_end(&p, f, REPORT_TEXT, r), status);
+    assert_false(p.is_shown);
+    fclose(f);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void test_report_end_tells_the_error_before_the_summary_and_in_the_status(void **state)
+{
+    (void)state;
+    struct report r = {.tool = "t", .counts = counts, .count_count = 1, .elapsed = 1000000};
+    check_end(&r, TOOL_EXIT_OK, "\nt: sent 1,234,567 in 1.000 s (0/s, 0.00 MB/s)\n");
+    r.error = "no luck";
+    check_end(&r, TOOL_EXIT_FAILED, "\nt: no luck\nt: sent 1,234,567 in 1.000 s (0/s, 0.00 MB/s)\n");
+}
+
 static void test_report_commas_at_each_length(void **state)
 {
     (void)state;
@@ -91,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_report_text_leaves_out_unusual_zeros),
         cmocka_unit_test(test_report_json_has_all_and_escapes_the_error),
+        cmocka_unit_test(test_report_end_tells_the_error_before_the_summary_and_in_the_status),
         cmocka_unit_test(test_report_commas_at_each_length),
         cmocka_unit_test(test_progress_shows_the_rate_since_the_last_line),
     };

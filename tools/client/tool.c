@@ -59,6 +59,11 @@ int64_t tool_mono_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+int64_t tool_earlier(int64_t a, int64_t b)
+{
+    return a == 0 ? b : b == 0 || a < b ? a : b;
+}
+
 int64_t tool_epoch_ns(void)
 {
     struct timespec t;

@@ -38,6 +38,8 @@ char *tool_dup_n(const char *text, size_t length);
 
 int64_t tool_mono_us(void);  /* monotonic microseconds */
 int64_t tool_epoch_ns(void); /* nanoseconds since 1970, the clock that two machines share */
+/* The earlier of two times; 0 is none. */
+int64_t tool_earlier(int64_t a, int64_t b);
 
 /* Read a decimal number, whole text, between min and max.
  *   Errors: not a number or out of range; *why names the text and what is allowed.

@@ -53,6 +53,16 @@ static void test_tool_seconds_fraction_becomes_microseconds(void **state)
     assert_false(tool_seconds("", &us, &why));
 }
 
+static void test_tool_earlier_of_two_times_where_0_is_none(void **state)
+{
+    (void)state;
+    assert_int_equal(tool_earlier(3, 5), 3);
+    assert_int_equal(tool_earlier(5, 3), 3);
+    assert_int_equal(tool_earlier(0, 5), 5);
+    assert_int_equal(tool_earlier(5, 0), 5);
+    assert_int_equal(tool_earlier(0, 0), 0);
+}
+
 static void test_tool_secret_file_strips_blanks_at_both_ends(void **state)
 {
     (void)state;
@@ -78,6 +88,7 @@ int main(void)
         cmocka_unit_test(test_tool_number_rejects_sign_blank_rest_and_range),
         cmocka_unit_test(test_tool_size_with_suffix_multiplies),
         cmocka_unit_test(test_tool_seconds_fraction_becomes_microseconds),
+        cmocka_unit_test(test_tool_earlier_of_two_times_where_0_is_none),
         cmocka_unit_test(test_tool_secret_file_strips_blanks_at_both_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
