@@ -170,7 +170,7 @@ enum exchange_error exchange_add(const struct exchange_conf *conf, struct exchan
     e->alternate = alternate;
     list_init(&e->bindings);
     list_append(&all.exchanges, &e->node);
-    e->address = registry_hold_address(own.key);
+    e->address = registry_use_address(own.key);
     free(own.key);
     publish(e);
     *out = e;
@@ -189,7 +189,7 @@ void exchange_remove(struct exchange *e)
     struct list gone;
     list_init(&gone);
     registry_set_exchange(e->address, NULL);
-    registry_let_address_go(e->address);
+    registry_leave_address(e->address);
     list_remove(&e->node);
     list_for_each_safe(n, &e->bindings)
     {

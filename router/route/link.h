@@ -51,6 +51,11 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
+static inline uint64_t stat_get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 /* Count n settlements at `now`. Thread: the link's worker. */
 void link_stats_settled(struct link_stats *s, mono_ms now, uint32_t n);
 /* Count n deliveries by their outcome; other states are not counted. Thread: the link's worker. */

@@ -29,7 +29,7 @@ void registry_fini(void) ON_CONTROL;
 /* An address that the router serves itself, or only shows (served false). */
 void registry_add_own_address(const char *key, enum distribution d, bool served) ON_CONTROL;
 
-/* An address that control itself uses, made if it is new, until registry_leave_address(). */
+/* An address that control itself uses, made by the rules if it is new: it stays until registry_leave_address(). */
 struct address *registry_use_address(const char *key) ON_CONTROL;
 void registry_leave_address(struct address *a) ON_CONTROL;
 
@@ -38,9 +38,6 @@ void registry_leave_address(struct address *a) ON_CONTROL;
 void registry_map(const char *key, uint32_t router, int hint) ON_CONTROL;
 void registry_unmap(const char *key, uint32_t router) ON_CONTROL;
 
-/* An address that is to stay, made by the rules if it is new, until it is let go. */
-struct address *registry_hold_address(const char *key) ON_CONTROL;
-void registry_let_address_go(struct address *a) ON_CONTROL;
 /* From now on messages to a are passed on as v says, which is taken, and a is announced as one that has a receiver.
  * NULL: no longer. */
 void registry_set_exchange(struct address *a, struct exchange_view *v) ON_CONTROL;
