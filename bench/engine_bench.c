@@ -1,8 +1,8 @@
 /* engine_bench.c -- what the AMQP engine itself costs: two engines back to back in memory, no sockets.
  *
- *   engine_bench [messages [octets]]   CPU per message, presettled and unsettled, both engines and the copy between
- * them together engine_bench links N               memory and time of N links on one connection engine_bench
- * connections N         memory of N open connections with a session and a link each
+ *   engine_bench [messages [octets]]   CPU per message, presettled and unsettled: both engines, the copy between
+ *   engine_bench links N               memory and time of N links on one connection
+ *   engine_bench connections N         memory of N open connections with a session and a link each
  */
 #include <linux/perf_event.h>
 #include <stdio.h>

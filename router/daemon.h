@@ -2,7 +2,7 @@
  * file, user.
  *
  *   1. daemon_start() forks twice. The first process waits at a pipe; the second ends at once, so that the third can
- * never get a terminal
+ *      never get a terminal
  *   2. the third process goes on as the router; daemon_started() or daemon_failed() says how its start went
  *   3. the first process exits: status 0, or 1 with the text on stderr. If the third dies without a word, status 1 too.
  *

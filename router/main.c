@@ -4,9 +4,9 @@
  *   2. log, Python
  *   3. --check: the file is checked, and that is all
  *   4. the control loop turns. In its first turn the configuration is carried out (management_start), which makes the
- * router, its workers, rules, connectors and listeners, in this order
- *   5. SIGTERM, SIGQUIT or SIGINT: the loop ends; listeners, connections, workers, in this order; then Python and the
- * log If anything up to 4 fails: one line on stderr, the same in the log, status 1.
+ *      router, its workers, rules, connectors and listeners, in this order
+ *   5. SIGTERM, SIGQUIT or SIGINT: the loop ends; listeners, connections, workers, in this order; then Python, the log
+ * If anything up to 4 fails: one line on stderr, the same in the log, status 1.
  */
 #include <errno.h>
 #include <limits.h>

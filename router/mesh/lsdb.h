@@ -10,8 +10,8 @@
  * Invariants
  *   L1  At most one record per router id; none is larger than max_peers, there are no more routers than max_routers.
  *   L2  A record's (instance, sequence number) only grows, but for a restart: another instance, or the same one that
- * has gone back and says so for `doubt` without its predecessor being heard in between (its clock went back, or it was
- *       restarted within the second that an instance lasts). So a copy that was long under way changes nothing.
+ *       has gone back and says so for `doubt` without its predecessor being heard in between (its clock went back, or
+ *       it was restarted within the second that an instance lasts). So a copy that was long under way changes nothing.
  *   L3  Our own record is written by lsdb_originate() alone.
  *
  * Source: Qpid Dispatch 1.19 as observed (RA, LSU, LSR, node lifetime, restart). Thread: control; pure.

@@ -9,8 +9,7 @@
  *
  * A link comes up, and what follows:
  *
- *   mesh_link_up() -- HELLO to and fro --> neighbour -- own record numbered anew, RA --> everybody asks for it (LSR,
- * LSU)
+ *   mesh_link_up() -- HELLO to and fro --> neighbour -- own record numbered anew, RA --> all ask for it (LSR, LSU)
  *                                             |
  *                                             `-- is it one of ours: each tells the other all records it holds (LSU)
  *   records --> paths --> route_changed() for each router whose route is another, then mapped() for its addresses
@@ -116,7 +115,7 @@ bool mesh_link_is_steady(const struct mesh *m, uint64_t link) ON_CONTROL;
 void mesh_hello_repeated(struct mesh *m, uint64_t link, mono_ms heard, uint32_t gap) ON_CONTROL;
 /* A whole message has come on a control link.
  *   Errors: ERR_NOT_FOUND, not a control message, or no such link: it is the caller's; ERR_INVALID, ERR_LIMIT: dropped
- * and logged. Whatever the result, the link stays usable. */
+ *           and logged. Whatever the result, the link stays usable. */
 enum err mesh_receive(struct mesh *m, uint64_t link, const uint8_t *octets, size_t n, mono_ms now) ON_CONTROL;
 /* Do what is due. Result: when to call again; earlier if mesh_deadline() says so after another call. */
 mono_ms mesh_tick(struct mesh *m, mono_ms now) ON_CONTROL;

@@ -15,8 +15,8 @@
  *
  * Invariants
  *   A1  mapped() and unmapped() come by turns for a (key, router); after the last one it is mapped exactly if the
- * router is reachable and its latest known state has the key. A2  No router has more than max_addresses here; what is
- * beyond is left out, and that is logged.
+ *       router is reachable and its latest known state has the key.
+ *   A2  No router has more than max_addresses here; what is beyond is left out, and that is logged.
  *
  * Source: Qpid Dispatch 1.19 as observed (MAU, MAR, mobile-address synchronisation). Thread: control; pure.
  */

@@ -4,7 +4,7 @@
  * back, as in Qpid Dispatch 1.19. All routers must break ties alike, or multicast and balanced decisions disagree:
  *
  *   Dijkstra's work list is ordered by (cost, id), ids octet by octet; a path is replaced only by a strictly cheaper
- * one. So of all predecessors that give the least cost, the one with the smallest (own cost, own id) is the parent.
+ *   one. So of all predecessors that give the least cost, the one with the smallest (own cost, own id) is the parent.
  *
  * From this follows what multicast stands on: let S lie on the tree path of origin O to D. Then the tree of S continues
  * to D just as the tree of O does. (The predecessors that S finds best are among those that O finds best, in the same
@@ -71,8 +71,9 @@ uint32_t path_tree_radius(const struct path_tree *t);
 
 /* First hops of all least-cost paths, not only of those in the tree: node's bit b in words[node * stride + b / 64] is
  * set if one of them begins with the root's b-th edge (paths_edges()). For traffic that may be shared among equal
- * paths. Result:    stride, 64-bit words for each node; nodes beyond *count are not reachable. Ownership: borrowed as
- * the tree is.
+ * paths.
+ *   Result:    stride, 64-bit words for each node; nodes beyond *count are not reachable.
+ *   Ownership: borrowed as the tree is.
  */
 const uint64_t *paths_first_hops(struct paths *p, uint32_t root, uint32_t *stride, uint32_t *count);
 

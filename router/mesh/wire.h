@@ -66,14 +66,14 @@ struct wire_envelope {
     struct amqp_compound trace; /* node ids, checked to be texts */
     struct slice user;          /* annotations before the router's, encoded pairs */
     uint32_t user_count;        /* values in them */
-    uint32_t before, after,
-        rest; /* [0, before) comes before the annotations, [after, n) behind; rest: after properties */
+    /* [0, before) comes before the annotations, [after, n) behind them, [rest, n) behind the properties. */
+    uint32_t before, after, rest;
 };
 
 /* Find out where a message goes and where it has been.
  *   Result: OK also for WIRE_OTHER.
  *   Errors: ERR_INVALID, ERR_TRUNCATED: no message, or router annotations of wrong types; drop it, *why says what is
- * wrong (static text).
+ *           wrong (static text).
  */
 enum err wire_open(const uint8_t *m, size_t n, struct wire_envelope *out, const char **why);
 
@@ -108,7 +108,7 @@ struct wire_message {
 
 /* Decode the rest of an opened message.
  *   Errors: ERR_INVALID, ERR_TRUNCATED: drop it, *why says what is wrong (static text). A version above WIRE_VERSION is
- * no error: only op, id and version are set then.
+ *           no error: only op, id and version are set then.
  */
 enum err wire_read(const uint8_t *m, size_t n, const struct wire_envelope *e, struct wire_message *out,
                    const char **why);

@@ -16,7 +16,7 @@
 /* Start it. Once in the life of a process; costs about 5 ms.
  *   program: path of the executable; library: directory that holds the package `trunkline`.
  *   Errors: ERR_NOT_FOUND, its library or ours is not where it should be; ERR_SYSTEM, it cannot start. why: a line for
- * people.
+ *           people.
  */
 enum err interpreter_start(const char *program, const char *library, char *why, size_t why_size) ON_CONTROL;
 void interpreter_stop(void) ON_CONTROL; /* harmless when it has not started */

@@ -12,7 +12,7 @@
 
 /* Write None, bool, int, float, str, list or dict (keys: symbols), as the smallest type that holds it: int, then long.
  *   Result: false: another type, an int beyond 64 bits, or deeper nested than AMQP_DEPTH_MAX; Error 'Type' or 'Value'
- * is raised. */
+ *           is raised. */
 bool python_value_write(PyObject *value, struct amqp_writer *w) ON_CONTROL;
 
 /* The same in memory of its own, which the caller frees; an empty slice after failure. */

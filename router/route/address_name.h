@@ -4,9 +4,10 @@
  *   _local/x                         Lx             ADDRESS_LOCAL
  *   _topo/0/<me>/x  _edge/<me>/x     Lx             ADDRESS_LOCAL
  *   _topo/0/all/x  _topo/all/all/x   Tx             ADDRESS_FLOOD
- *   _topo/0/<other>/...              R<other>       ADDRESS_ROUTER    } from an edge router all three are L_edge, its
- * uplink _topo/<area>/...                 A<area>        ADDRESS_AREA      } _edge/<other>/...                H<other>
- * ADDRESS_EDGE      } anything else, x                 M<phase>x      ADDRESS_MOBILE
+ *   _topo/0/<other>/...              R<other>       ADDRESS_ROUTER    }
+ *   _topo/<area>/...                 A<area>        ADDRESS_AREA      } from an edge router: L_edge, its uplink
+ *   _edge/<other>/...                H<other>       ADDRESS_EDGE      }
+ *   anything else, x                 M<phase>x      ADDRESS_MOBILE
  *
  * Before that a leading `scheme:/`, `scheme://host/`, `//host/` or `/` is taken off, and one trailing `/` or `.`. What
  * is left is compared octet by octet. A standalone router reads addresses as an interior one does.

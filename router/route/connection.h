@@ -4,7 +4,7 @@
  *   opened   worker: the peer's Open is in; we answer, and tell control
  *   ended    worker: the stream is closed and the engine finished; links have gone before
  *   freed    when the last count is given back: the worker's, control's while it lists it, and one of each link and
- * letter
+ *            letter
  */
 #ifndef TRUNKLINE_ROUTE_CONNECTION_H
 #define TRUNKLINE_ROUTE_CONNECTION_H

@@ -7,8 +7,9 @@
  *   no answer within TIME_MAX_MS:               asked again
  *   the uplink is lost:                         the interior router forgets all; all are made anew at the next one
  *
- * States of one:  unknown -CREATE-> creating -201-> known -DELETE-> deleting -answer-> unknown;  creating -refused->
- * refused What has changed meanwhile is seen to when the answer comes.
+ * States of one:  unknown -CREATE-> creating -201-> known -DELETE-> deleting -answer-> unknown;
+ *                 creating -refused-> refused
+ * What has changed meanwhile is seen to when the answer comes.
  *
  * Source: wire-protocol reference 2.5.3, Link-route proxies. Thread: control.
  */

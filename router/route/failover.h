@@ -11,7 +11,7 @@ enum { FAILOVER_MAX = 32 };
 
 /* Read the list from the encoded map of Open's properties.
  *   Result: how many are in urls, whose strings are in `memory` (at least FAILOVER_TEXT_MAX octets); -1: the peer says
- * nothing of it. Entries without network-host are left out. */
+ *           nothing of it. Entries without network-host are left out. */
 enum { FAILOVER_TEXT_MAX = 8192 };
 int failover_read(struct slice properties, struct connector_url *urls, char *memory);
 

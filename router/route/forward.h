@@ -10,8 +10,8 @@ struct amqp_annotations;
 
 /* How a message came this far, which decides to which other routers it may go. */
 struct passage {
-    uint32_t
-        ingress; /* index of the router where it entered the mesh; FORWARD_NOWHERE: not known, so no copy to others */
+    /* Index of the router where it entered the mesh; FORWARD_NOWHERE: not known, so no copy goes to other routers. */
+    uint32_t ingress;
     uint8_t priority;                           /* 0 to 9: which link between routers it takes */
     const struct amqp_annotations *annotations; /* NULL: it came from a client */
     const struct routes *up; /* of an edge router's uplink, to which a copy goes, too; NULL: none does */
@@ -20,17 +20,20 @@ struct passage {
 enum { FORWARD_NOWHERE = UINT32_MAX };
 
 /* Pick one destination of an anycast address and count the delivery to it.
- *   closest:  a receiver here, in turn, passing over those that have as much in hand as their link may have; else the
- * router of least cost, in turn among equals balanced: the receiver with the least in hand; of many, the best of a few,
- * in turn. A router counts with what is in hand on the way to it, and its cost. round_robin: the caller's place in the
- * turn. Result: false, there is none. Token and whether it leads to another router. Source: wire-protocol
- * reference 6.3, Distributions. There `closest` does not pass over full ones. */
+ *   closest:   a receiver here, in turn, passing over those that have as much in hand as their link may have; else the
+ *              router of least cost, in turn among equals
+ *   balanced:  the receiver with the least in hand; of many, the best of a few, in turn. A router counts with what is
+ *              in hand on the way to it, and its cost
+ * round_robin: the caller's place in the turn.
+ *   Result: false, there is none.
+ *   Source: wire-protocol reference 6.3, Distributions. There `closest` does not pass over full ones. */
 bool forward_choose(struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
                     struct link_token *to);
 /* All destinations of a multicast address, each counted: receivers here, the uplink if it is to have one and no
  * receiver stands for it, and one link towards other routers for each neighbour that leads to any for which the ingress
- * router is a valid origin, and that the message has not passed. to: room for r->count links and as many as there are
- * neighbours (forward_copies_max()). Result: how many. */
+ * router is a valid origin, and that the message has not passed.
+ *   to: room for r->count links and as many as there are neighbours (forward_copies_max()).
+ *   Result: how many. */
 uint32_t forward_copies(struct address *a, const struct routes *r, const struct passage *p, struct link_token *to);
 uint32_t forward_copies_max(const struct routes *r);
 

@@ -1,11 +1,12 @@
 /* link.h -- a link of this router: the engine's link, and what routing keeps with it.
  *
  * Life, and who says so:
- *   new        worker: the peer attaches; the link gets a slot in its worker's table, a letter asks control
- * (registry.h) answered   worker: control's answer has come; accepted or refused gone       worker: the engine has
- * forgotten it. The slot stays: others may still name it, what arrives for it is turned away buried     worker: control
- * has unpublished it and every worker has passed a quiet point: nobody can name it. The slot is given up, released
- * control: the worker has let go; the memory is freed, and the address too if this was its last user
+ *   new       worker: the peer attaches; the link gets a slot in its worker's table, a letter asks control (registry.h)
+ *   answered  worker: control's answer has come; accepted or refused
+ *   gone      worker: the engine has forgotten it. The slot stays: others may name it; what arrives is turned away
+ *   buried    worker: control has unpublished it and every worker has passed a quiet point: nobody can name it. The
+ *             slot is given up
+ *   released  control: the worker has let go; the memory is freed, and the address too if this was its last user
  *
  * Members are banded by owner. The worker is that of the link's connection.
  */
@@ -183,10 +184,9 @@ struct link {
     struct letter to_control, to_worker;
     _Atomic uint32_t control_bits, worker_bits;
     /* control */
-    struct list node;       /* in the registry, in order of attaching */
-    struct list of_address; /* in the address's senders or receivers */
-    struct list
-        answer_node; /* in the list of answers that go out at the end of the turn, or of those that leave then */
+    struct list node;        /* in the registry, in order of attaching */
+    struct list of_address;  /* in the address's senders or receivers */
+    struct list answer_node; /* in the list of answers that go out at the end of the turn, or of those that leave */
     bool registered;
     bool edge_told; /* the edge router knows that its address has destinations elsewhere, edge_service.h */
 };

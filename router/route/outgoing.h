@@ -5,10 +5,10 @@
  * still coming in goes out as it comes.
  *
  *   happy path:  deliver -> (queue -> sendable) -> sent -> disposition -> answer to the origin
- *   towards another router, its end is to come: gathered until it is here, and goes with the others then; more than
- * 128 KiB, or wanted as it comes: on a link of its own (stream.h)
- *   the link ends: what was sent and is unsettled is answered modified(delivery-failed); what was not sent goes to
- * another destination of the address, else it is answered released (presettled: dropped and counted)
+ *   towards another router, its end is to come:  gathered until it is here, and goes with the others then; more than
+ *                128 KiB, or wanted as it comes: on a link of its own (stream.h)
+ *   the link ends:  what was sent and is unsettled is answered modified(delivery-failed); what was not sent goes to
+ *                another destination of the address, else it is answered released (presettled: dropped and counted)
  *
  * Thread: the link's worker.
  */

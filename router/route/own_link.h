@@ -2,12 +2,14 @@
  * those of an edge router to the interior, autoLinks, and what else is not asked for by a peer.
  *
  *   happy path:  open -> (letter to the connection's worker) attach -> the peer's answer -> (letter to control) the
- * link is bound to its address: a receiver of it when we send, else a sender to it -> attached -> credit the peer
- * refuses, or detaches it later:        ended, with the peer's error its session or connection ends, or ended before
- * the letter came:         ended the answer has no address where one was named or asked for:               detached by
- * us, ended the address is configured unavailable:                                    detached by us, ended
- * amqp:not-found the peer allows no more sessions or links:     ended amqp:resource-limit-exceeded close:       the
- * link is detached (closed), whatever it has come to; its owner is told nothing more
+ *                link is bound to its address: a receiver of it when we send, else a sender to it -> attached -> credit
+ *   the peer refuses, or detaches it later:                        ended, with the peer's error
+ *   its session or connection ends, or ended before the letter:    ended
+ *   the answer has no address where one was named or asked for:    detached by us, ended
+ *   the address is configured unavailable:                         detached by us, ended amqp:not-found
+ *   the peer allows no more sessions or links:                     ended amqp:resource-limit-exceeded
+ *   close:                                                         the link is detached (closed), whatever it has come
+ *                                                                  to; its owner is told nothing more
  *
  * States, as control sees them:  attaching -attached-> attached -ended-> ended;  attaching -ended-> ended
  * Whoever opened it closes it once, in any state.

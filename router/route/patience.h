@@ -8,9 +8,8 @@
  * One that has stopped must not stop everybody behind that link. When its queue has not moved for a second,
  *
  *   MOVING -- a second without a message that leaves --> STOPPED: the credit is given back; the oldest messages stay,
- * as ^                                                 |         many as the link's capacity, the others are dropped
- * and
- *      `------------- a message leaves ------------------'         counted (droppedPresettledDeliveries)
+ *      ^                                                 |       as many as the link's capacity, the others are dropped
+ *      `------------- a message leaves ------------------'       and counted (droppedPresettledDeliveries)
  *
  * and what comes while it is stopped is dealt with in the same way. The old router drops at the same bound, and at once
  * (wire-protocol reference 4.5). Towards another router such messages go settled, as they came, so that the next one

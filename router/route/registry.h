@@ -2,8 +2,9 @@
  * routes.
  *
  *   attach:  a worker's letter -> which address? -> (receiver: its routes are to be built) -> at the end of the turn:
- * routes are published, then the answers go out, so a receiver is answered only when messages find it gone:    a
- * worker's letter -> out of the address -> routes built anew -> after every worker's quiet point: buried (link.h)
+ *            routes are published, then the answers go out, so a receiver is answered only when messages find it
+ *   gone:    a worker's letter -> out of the address -> routes built anew -> after every worker's quiet point: buried
+ *            (link.h)
  *
  * Thread: control.
  */

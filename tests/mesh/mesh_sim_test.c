@@ -4,10 +4,10 @@
  *
  *   - ours: random topologies of 2 to 16 routers of ours; links cut, silent, losing messages; routers frozen, killed,
  *     started again; addresses that come and go. world.h says what is checked at every step. Then the faults end (what
- * is cut stays cut) and within seconds all must be right and quiet.
+ *     is cut stays cut) and within seconds all must be right and quiet.
  *   - mixed: the same with old routers among them, and with their time to settle.
  *   - scale: 200 routers, all started at once; links cut, a link silent, a router killed. Each time it is measured how
- * long it takes until all know; five seconds of their time are the limit, and thirty for the start.
+ *     long it takes until all know; five seconds of their time are the limit, and thirty for the start.
  *   - large: the same with 1000 routers. It takes 700 MB and a minute or two.
  *
  * A long run:  mesh_sim_test --ours --mixed --seeds 1-20000

@@ -31,8 +31,8 @@ enum incoming_result { INCOMING_PARTIAL, INCOMING_WHOLE, INCOMING_ABORTED, INCOM
 /* Take what has arrived of the link's current delivery.
  *   Units:  *bytes is raised by what was taken.
  *   Result: INCOMING_WHOLE, call incoming_message() if anything was wanted, then incoming_reset(). INCOMING_ABORTED:
- * nothing to settle, the sender took it back; then incoming_reset(). INCOMING_BAD, *why says what is wrong with the
- * message or with where its content goes; the rest of it is dropped until incoming_reset().
+ *           nothing to settle, the sender took it back; then incoming_reset(). INCOMING_BAD, *why says what is wrong
+ *           with the message or with where its content goes; the rest of it is dropped until incoming_reset().
  */
 enum incoming_result incoming_receive(struct incoming *in, pn_delivery_t *delivery, uint64_t *bytes, struct fault *why);
 

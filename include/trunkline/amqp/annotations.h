@@ -79,7 +79,7 @@ bool amqp_annotations_have_passed(const struct amqp_annotations *a, struct slice
 /* Write the section: the user's entries, then what of phase (not 0), stream, to, ingress and trace there is, in the
  * smallest encodings, with node_id (of length 0: none) as the trace's last.
  *   Result: the octets needed; 0: the section is empty and left out. Nothing is stored when they are more than
- * capacity. */
+ *           capacity. */
 size_t amqp_annotations_write(void *out, size_t capacity, const struct amqp_annotations *a, struct slice node_id);
 
 /* No section written from a is longer, found without looking at it closely. */

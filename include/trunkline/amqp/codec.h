@@ -756,7 +756,7 @@ void amqp_write_symbols(struct amqp_writer *w, const char *const *symbols, bool 
 
 /* A frame's head (AMQP 1.0 part 2.3.1, Frame Layout): size, data offset, type, channel.
  *   Result: the mark that amqp_write_frame_end() needs, which fills in the size: all that was written since, plus
- * `payload` octets that the caller sends after them from elsewhere. */
+ *           `payload` octets that the caller sends after them from elsewhere. */
 #define AMQP_FRAME_HEAD 8
 static inline size_t amqp_write_frame_begin(struct amqp_writer *w, uint8_t type, uint16_t channel)
 {

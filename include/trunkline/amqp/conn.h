@@ -7,7 +7,7 @@
  *   input:  until both Opens are exchanged: header or frame -> Proton -> event
  *           afterwards: frame -> session, link, delivery -> event
  *   output: frames join one queue in the order in which they were made; dispositions and credit wait for
- * amqp_conn_flush()
+ *           amqp_conn_flush()
  *
  * States of a connection:
  *   start -> opened (peer's Open is in; we answer or close) -> open -> closing (our Close is queued) -> closed
@@ -16,14 +16,14 @@
  * Invariants
  *   C1  Every link that got `attached` gets exactly one `gone`, the last event about it.
  *   C2  Every unsettled outgoing delivery ends with exactly one `disposition` that is settled, or one `lost`, unless
- * the owner itself ends it by amqp_link_abort() or amqp_delivery_settle(). C3  What a peer sends grows memory only
- * within the limits of struct amqp_conn_conf and the credit and windows we gave. Of deliveries on a link: an owner that
- * grants only so much that those it keeps and the credit that is out are at most L together never keeps more than
- * L + overdraft. C4  Events,
- * but for `dirty`, are never delivered from within a call of the owner other than amqp_conn_input, _tick, _eof,
- * _written and _fini. (_close, _detach and _send only change state; what follows from them is told in the next of
- * those. Whatever needs telling also makes the connection dirty.) `lost`, `gone` and `closed` come after the frame that
- * caused them has been handled, so an event's handler may detach, end or close anything.
+ *       the owner itself ends it by amqp_link_abort() or amqp_delivery_settle().
+ *   C3  What a peer sends grows memory only within the limits of struct amqp_conn_conf and the credit and windows we
+ *       gave. Of deliveries on a link: an owner that grants only so much that those it keeps and the credit that is out
+ *       are at most L together never keeps more than L + overdraft.
+ *   C4  Events, but for `dirty`, are never delivered from within a call of the owner other than amqp_conn_input, _tick,
+ *       _eof, _written and _fini. (_close, _detach and _send only change state; what follows from them is told in the
+ *       next of those. Whatever needs telling also makes the connection dirty.) `lost`, `gone` and `closed` come after
+ *       the frame that caused them has been handled, so an event's handler may detach, end or close anything.
  *
  * Thread: the connection's owner, for all functions.
  */
@@ -222,8 +222,8 @@ void amqp_conn_fini(struct amqp_conn *c);
 /* Take input: whole frames are handled, a part of a frame is left.
  *   Ownership: data lies inside buf, on which the engine and the handler take counts for what they keep.
  *   Result:    octets consumed. *need: octets of which the next frame (or header) consists, so the caller can make
- * room; at least consumed + *need octets must be there before the next call makes progress. 0: unknown yet, more than
- * is left.
+ *              room; at least consumed + *need octets must be there before the next call makes progress. 0: unknown
+ *              yet, more than is left.
  */
 size_t amqp_conn_input(struct amqp_conn *c, struct buffer *buf, const uint8_t *data, size_t len, size_t *need);
 /* The peer's stream has ended, or the transport failed with `why`. */
@@ -292,8 +292,8 @@ struct amqp_link {
     uint8_t snd_settle_mode; /* (read) what the peer asked for: 0 unsettled, 1 settled, 2 mixed */
     uint8_t rcv_settle_mode; /* (read) likewise: 0 first, 1 second */
     bool current_settled;
-    uint8_t
-        urgency; /* of the owner: links that wait for room in the output queue get it in this order, highest first */
+    /* Of the owner: links that wait for room in the output queue get it in this order, highest first. */
+    uint8_t urgency;
 };
 
 /* What an attach says beside name and role, for owners that pass attaches on as they are: encoded values, empty when
@@ -378,8 +378,7 @@ void amqp_link_forget(struct amqp_link *lk, uint32_t id);
 /* ---- sending ---- */
 
 struct amqp_send {
-    const struct slice
-        *parts; /* payload: what lies in a buffer and is large is counted and sent from there, the rest copied */
+    const struct slice *parts; /* payload: what is large and lies in a buffer is sent from there, the rest copied */
     unsigned part_count;
     const uint8_t *tag;
     uint8_t tag_len; /* NULL: the engine makes one */
@@ -403,9 +402,10 @@ enum amqp_hindrance amqp_link_hindrance(const struct amqp_link *lk);
 uint32_t amqp_link_sendable(struct amqp_link *lk);
 /* Start a delivery, or continue the one in progress (parts and more count then). Split by the peer's max-frame-size.
  *   Result: *sent: octets of the parts that were queued, from the start. *d (may be NULL): on the first call of an
- * unsettled delivery its entry, whose token the caller fills in. Errors: ERR_AGAIN: not all could be queued; call again
- * with the rest after `sendable`. If *sent is 0 and the link is not in_delivery nothing was started, and *d is not set.
- * ERR_CLOSED: the link is detached, or not yet attached both ways.
+ *           unsettled delivery its entry, whose token the caller fills in.
+ *   Errors: ERR_AGAIN: not all could be queued; call again with the rest after `sendable`. If *sent is 0 and the link
+ *           is not in_delivery nothing was started, and *d is not set.
+ *           ERR_CLOSED: the link is detached, or not yet attached both ways.
  */
 enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t *sent, struct amqp_delivery **d);
 /* Abort the delivery in progress (AMQP 1.0 part 2.7.5, aborted). Its entry is forgotten. Without session window the

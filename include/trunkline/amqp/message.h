@@ -32,9 +32,9 @@ struct amqp_message_view {
 /* Find the sections up to and including `depth` in the first n octets of a message.
  *   Result: v holds what was found, also on ERR_TRUNCATED: the sections that are whole.
  *   Errors: ERR_TRUNCATED, these octets end before depth is passed (feed more, or reject when the message is complete
- * or too much was read); ERR_INVALID, not sections in standard order: reject amqp:decode-error. A complete message may
- * lack a body: with depth up to the properties, ERR_TRUNCATED and v->body == n say that the octets end just where a
- * section does.
+ *           or too much was read); ERR_INVALID, not sections in standard order: reject amqp:decode-error.
+ * A complete message may lack a body: with depth up to the properties, ERR_TRUNCATED and v->body == n say that the
+ * octets end just where a section does.
  */
 enum err amqp_message_scan(const uint8_t *m, size_t n, enum amqp_section depth, struct amqp_message_view *v);
 

@@ -8,10 +8,10 @@
  *   enum err amqp_read_TYPE(struct amqp_reader *r, struct amqp_TYPE_fields *f);
  * Read the list that follows the descriptor (amqp_read_descriptor()).
  *   Result: `has` tells which fields were there; those that were absent or null hold their default. Slices are borrowed
- * from the reader's range. Fields of kind ANY, MAP and SYMBOLS are encoded values, well-formed throughout
- * (amqp_check()). A field beyond those of the table is checked and passed over. Errors: ERR_TRUNCATED, the list is not
- * all there. ERR_INVALID, a field is malformed, of the wrong type, or required and missing. On an error *f is undefined
- * and r stands where it stood.
+ *           from the reader's range. Fields of kind ANY, MAP and SYMBOLS are encoded values, well-formed throughout
+ *           (amqp_check()). A field beyond those of the table is checked and passed over.
+ *   Errors: ERR_TRUNCATED, the list is not all there. ERR_INVALID, a field is malformed, of the wrong type, or required
+ *           and missing. On an error *f is undefined and r stands where it stood.
  *
  *   void amqp_write_TYPE(struct amqp_writer *w, const struct amqp_TYPE_fields *f);
  * Write descriptor and list: fields whose `has` is set, null for the others, nothing after the last that is set. A

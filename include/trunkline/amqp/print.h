@@ -22,7 +22,8 @@ size_t amqp_value_print(struct slice value, char *out, size_t size);
 
 /* Print a frame or protocol header as one line: `[C1]:0 <- @transfer(20) [handle=0, delivery-id=0] (163) "\x00Sp..."`.
  * Frames need not be whole: a payload that lies elsewhere is told by its size. Responses of SASL, which hold passwords,
- * are told by their length. Units:  conn, the number in [C]; n, octets at frame; size, octets at out, at least 4.
+ * are told by their length.
+ *   Units:  conn, the number in [C]; n, octets at frame; size, octets at out, at least 4.
  *   Result: length of the text. */
 size_t amqp_frame_print(uint64_t conn, bool incoming, const uint8_t *frame, size_t n, char *out, size_t size);
 

@@ -28,8 +28,8 @@ bool amqp_has_capability(struct slice capabilities, const char *symbol);
 bool amqp_terminus_has_capability(const struct amqp_terminus_view *t, const char *symbol);
 
 /* A terminus with another address, all else as it was (empty: a bare one).
- *   Ownership: the result is memory that the caller frees; *out lies inside. It is one that the
- * engine has read from an attach. A coordinator has no address: the result is NULL, and *out what came. */
+ *   Ownership: the result is memory that the caller frees; *out lies inside. A coordinator has no address: the result
+ *              is NULL, and *out what came. `encoded` is one that the engine has read from an attach. */
 void *amqp_terminus_readdress(struct slice encoded, bool is_source, const char *address, struct slice *out);
 
 /* The text that logs show (management reference section 8.4): "{name expire:sess caps:..}"; always terminated. Result:

@@ -11,8 +11,8 @@ struct u32map_slot {
     uint32_t key;
 };
 struct u32map {
-    struct u32map_slot
-        *slots; /* NULL until the first put; after that at least 8 slots, so that one key coming and going is cheap */
+    /* NULL until the first put; after that at least 8, so that one key coming and going is cheap. */
+    struct u32map_slot *slots;
     uint32_t mask, count;
 };
 

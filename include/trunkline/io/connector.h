@@ -2,14 +2,14 @@
  *
  *   1. control: look the host's name up (a helper thread does if it is not an address), choose a worker
  *   2. worker: connect without blocking, address after address; then `connected` makes a transport and a connection of
- * it
+ *      it
  *   3. the connection's owner says connector_is_up() when the peer's Open is in, and connector_lost() when it has ended
  *   4. control: `failed` or `lost`; after a delay again from 1
  * Delays (management reference section 11): 5 s after a failed attempt, 2 s after the loss of a connection that was up,
  * 1 s whenever more than one URL is known. Each URL is tried twice before the next, round robin.
  *
  * States:  initializing -> connecting -TCP connected-> success -failure or loss-> failed -retry scheduled-> connecting;
- * any -close-> closing
+ *          any -close-> closing
  *
  * Thread: control (the loop that opened it), except where said.
  */

@@ -4,7 +4,8 @@
  *   2. a worker is woken and accepts a batch; for each connection the least loaded worker is chosen
  *   3. `accepted` runs on the chosen worker's thread and makes a transport and a connection of it
  *   4. listener_close(): no connection is accepted any more; when no callback can run any more `closed` runs where it
- * was opened Out of descriptors: says so once in the log, and tries again by timer.
+ *      was opened
+ * Out of descriptors: says so once in the log, and tries again by timer.
  */
 #ifndef TRUNKLINE_IO_LISTENER_H
 #define TRUNKLINE_IO_LISTENER_H
@@ -38,7 +39,7 @@ struct listener_conf {
  *   Thread:    one that runs a loop (control), with workers started. A host *name* is looked up here and now.
  *   Ownership: conf is borrowed for the call; ops as long as the listener lives.
  *   Errors:    ERR_INVALID, the service or host is unknown; ERR_SYSTEM, the address cannot be used. why gets a text for
- * people. */
+ *              people. */
 enum err listener_open(const struct listener_conf *conf, const struct listener_ops *ops, struct listener **out,
                        char *why, size_t why_size);
 /* Stop listening, at once. Connections that were made stay. Thread: the one that opened it; once. */

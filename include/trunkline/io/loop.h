@@ -2,7 +2,7 @@
  *
  * Each worker has one and so has control. One turn:
  *   1. sleep until a descriptor is ready, a letter comes or a timer is due (not at all if somebody asked for another
- * turn)
+ *      turn)
  *   2. read the clock, once
  *   3. descriptors, letters, timers
  *   4. hooks, in order; again from the first while one of them did something (bounded; those of phase GATHER come last)
