@@ -242,20 +242,42 @@ static void number_record(struct mesh *m)
     m->ls_seq++;
 }
 
-static void announce_record(struct mesh *m)
-{
-    throttle_fired(&m->record, m->now, RECORD_STEP, RECORD_STEP_MAX);
-    number_record(m);
-    mesh_send_record(m);
-    mesh_send_ra(m);
-}
-
 static bool has_announced(const struct mesh *m, struct slice id, int64_t cost)
 {
     for (uint32_t i = 0; i < m->announced_count; i++)
         if (amqp_slice_is(id, m->announced[i].id))
             return m->announced[i].cost == cost;
     return false;
+}
+
+/* Whether our record would name a neighbour, or a cost, that it did not name when it was numbered last. */
+static bool has_good_news(const struct mesh *m)
+{
+    uint32_t n;
+    const struct neighbour *all = hello_neighbours(m->hello, &n);
+    for (uint32_t i = 0; i < n; i++)
+        if (!has_announced(m, (struct slice){NULL, (const uint8_t *)all[i].id, strlen(all[i].id)}, all[i].cost))
+            return true;
+    return false;
+}
+
+/* What a record costs all who pass it on grows with the mesh, and so does how long it may have to wait for its turn. */
+static uint32_t record_step_max(const struct mesh *m)
+{
+    uint32_t step = lsdb_limit(m->lsdb) / RECORD_ROUTERS_PER_MS;
+    return step < RECORD_STEP ? RECORD_STEP : step < RECORD_STEP_MAX ? step : RECORD_STEP_MAX;
+}
+
+/* Bad news alone do not make good ones wait the longer: when all neighbours were late at once and are heard again,
+ * nobody can send anything by way of us until that is said. */
+static void announce_record(struct mesh *m)
+{
+    if (has_good_news(m))
+        throttle_fired(&m->record, m->now, RECORD_STEP, record_step_max(m));
+    m->record.due = MONO_MS_NEVER;
+    number_record(m);
+    mesh_send_record(m);
+    mesh_send_ra(m);
 }
 
 /* Whether a record of ours is of an earlier life: it says so, or is not what we have announced under its number. */

@@ -17,8 +17,8 @@
  *
  * and when it goes (mesh_link_down(), or the neighbour is silent): paths without it at once, route_changed(),
  * unmapped() for the addresses of whoever cannot be reached any more, then own record and RA. Our own changes take no
- * longer than that; others' changes take their RA or record to travel here. Bursts are met by waiting twice as long
- * each time, up to a second.
+ * longer than that; others' changes take their RA or record to travel here. Bursts of good news are met by waiting
+ * twice as long each time, from 50 ms up to one for each router known, and a second.
  *
  * With old routers (Qpid Dispatch 1.19) records are pulled, as they do it. Between routers of ours a record that is new
  * to one is sent on to the others unasked, one hop at a time, so that learning it depends on no path but the link it

@@ -80,6 +80,7 @@ struct mesh {
 enum {
     RECORD_STEP = 50, /* ms, see struct throttle */
     RECORD_STEP_MAX = 1000,
+    RECORD_ROUTERS_PER_MS = 1, /* and no longer than a millisecond for so many routers */
     ROUTES_HOLD = 5,
     ROUTES_STEP_MAX = 200,
     ROUTES_PER_MS = 5, /* and no longer than a millisecond for so many routers */

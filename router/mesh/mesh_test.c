@@ -546,6 +546,47 @@ static void test_mesh_ours_silent_noticed_within_300_ms(void **state)
     assert_in_range(t.now - since, 100, 299);
 }
 
+/* A link that stood still for a while, or a machine: all neighbours were lost one after the other, and are heard again.
+ * Nobody sends anything by way of us until we have said so. */
+static void test_mesh_ours_all_late_and_heard_again_announced_soon(void **state)
+{
+    (void)state;
+    const char *const ids[] = {"B", "C", "D", "E"};
+    for (uint64_t i = 0; i < 4; i++) {
+        up(i + 1, OURS);
+        hello(i + 1, ids[i], 5);
+        pass(30);
+    }
+    for (int i = 0; i < 20; i++) {
+        for (uint64_t k = 0; k < 4; k++)
+            hello(k + 1, ids[k], 5);
+        pass(80);
+    }
+    for (uint64_t i = 0; i < 4; i++) { /* one later than the other */
+        pass(5);
+        hello(i + 1, ids[i], 5);
+    }
+    t.log[0] = '\0';
+    pass(1000);
+    assert_non_null(strstr(t.log, "B:gone; "));
+    assert_non_null(strstr(t.log, "E:gone; "));
+    mono_ms since = t.now;
+    hello(1, "B", 5);
+    forget_sent();
+    for (uint64_t i = 1; i < 4; i++) {
+        pass(5);
+        hello(i + 1, ids[i], 5);
+    }
+    pass(50);
+    const struct sent *last = NULL;
+    for (int i = 0; sent(i); i++)
+        if (sent(i)->body.op == WIRE_LSU)
+            last = sent(i);
+    assert_non_null(last);
+    assert_int_equal(last->body.peers.count / 2, 4);
+    assert_in_range(last->at - since, 0, 65);
+}
+
 /* A neighbour that comes and goes: that it is here again is said more and more rarely, that it is gone at once. */
 static void test_mesh_ours_loss_is_announced_at_once_even_after_many_changes(void **state)
 {
@@ -809,6 +850,7 @@ int main(void)
         TEST(test_mesh_equal_paths_both_links_told),
         TEST(test_mesh_ours_told_all_records_at_once),
         TEST(test_mesh_ours_silent_noticed_within_300_ms),
+        TEST(test_mesh_ours_all_late_and_heard_again_announced_soon),
         TEST(test_mesh_ours_loss_is_announced_at_once_even_after_many_changes),
         TEST(test_mesh_earlier_life_within_the_second_counted_on),
         TEST(test_mesh_second_router_of_an_id_elsewhere_refused),

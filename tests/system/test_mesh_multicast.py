@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from support.deadline import seconds
+from support.deadline import seconds, wait_until
 from support.mesh import full
 from support.peers import ACCEPTED, MODIFIED, RELEASED, Peers
 from support.relay import Relays
@@ -65,7 +65,8 @@ class Everybody:
         return {name: Counter(message.body for message in inbox.messages) for name, inbox in self.inboxes.items()}
 
     def send_round(self):
-        """One message of each, and all outcomes: an outcome comes when all copies, wherever they went, are settled."""
+        """One message of each, and all outcomes: an outcome comes when all copies, wherever they went, are settled.
+        Result: whether everybody has all of them."""
         before = len(self.sent)
         for name, box in self.outboxes.items():
             box.wait_credit()
@@ -73,6 +74,23 @@ class Everybody:
         self.wait_outcomes()
         counts = self.counts()
         return all(count[body] for body in self.sent[before:] for count in counts.values())
+
+    def changes(self):
+        """How often a router has lost or found a neighbour, each time with a line in its log."""
+        return sum(self.mesh[name].log().count(" neighbour-") for name in self.mesh.names)
+
+    def check_rounds(self, rounds=5):
+        """What is sent while nothing changes, and all know what is, comes to all. A router that was held up by the machine
+        may believe a neighbour lost at any time: then it is tried again."""
+        def tried():
+            known = self.changes()
+            self.mesh.wait_converged()
+            complete = [self.send_round() for _ in range(rounds)]
+            if self.changes() != known:
+                return False
+            assert all(complete), "a message did not reach all, though nothing had changed"
+            return True
+        wait_until(tried, 30, "%d rounds of messages while nothing changes" % rounds)
 
 
 def lose_and_mend(relay, how):
@@ -86,26 +104,20 @@ def lose_and_mend(relay, how):
 @pytest.mark.parametrize("how", ["silent", "cut"])
 def test_multicast_comes_once_while_ways_change(start_mesh, peers, relays, how):
     """Links of a full mesh fall silent, or are cut, and come back, so that routers have different pictures of it again and
-    again. What is sent meanwhile comes at most once to anybody; once nothing changes any more, once to all."""
+    again. What is sent meanwhile comes at most once to anybody; once nothing changes any more, with or without these
+    links, once to all."""
     mesh = start_mesh(full("ABCDE"), relays=relays)
     everybody, chance = Everybody(peers, mesh), random.Random(7)
-    for _ in range(8):
+    for _ in range(4):
         mend = [lose_and_mend(mesh.relays[x], how) for x in chance.sample(sorted(mesh.relays), 3)]
-        everybody.send_for(0.6)
+        everybody.send_for(0.5)
+        everybody.check_rounds()
         for relay_is_well_again in mend:
             relay_is_well_again()
-        everybody.send_for(1.0)
+        everybody.send_for(0.5)
     everybody.wait_outcomes()
     assert set(everybody.outcomes) <= {ACCEPTED, RELEASED, MODIFIED}
-    mesh.wait_converged()
-    peers.wait(everybody.send_round, 20, "a round of messages to reach everybody")
-    settled = len(everybody.sent)
-    for _ in range(20):
-        assert everybody.send_round()
+    everybody.check_rounds(20)
     for name, count in everybody.counts().items():
         doubled = [body for body in count if count[body] > 1]
-        missing = [body for body in everybody.sent[:settled] if not count[body]]
         assert not doubled, "%s had %d messages several times: %s" % (name, len(doubled), doubled[:5])
-        # Only what was under way on a link at the moment of its loss, or while the news of it was.
-        assert len(missing) < settled / 50, "%s lacks %d of %d" % (name, len(missing), settled)
-

@@ -136,16 +136,23 @@ class Mesh:
 
     # -- what must be
 
+    def open_links(self, without):
+        """{pair: cost} of the links that carry messages: not of routers in `without`, not where a relay is cut or held."""
+        def is_open(dialler, acceptor):
+            relay = self.relays.get(acceptor + dialler)
+            return not (dialler in without or acceptor in without or (relay and (relay.is_cut or relay.held)))
+        return {pair: cost for pair, cost in self.links.items() if is_open(*pair)}
+
     def distances(self, start, without=""):
         """{router: cost} of all that `start` reaches by links that do not touch routers in `without`."""
-        costs, heap = {}, [(0, start)]
+        costs, heap, links = {}, [(0, start)], self.open_links(without)
         while heap:
             cost, name = heapq.heappop(heap)
             if name in costs:
                 continue
             costs[name] = cost
-            for (a, b), step in self.links.items():
-                if name in (a, b) and a not in without and b not in without:
+            for (a, b), step in links.items():
+                if name in (a, b):
                     heapq.heappush(heap, (cost + step, b if name == a else a))
         return costs
 
@@ -153,12 +160,13 @@ class Mesh:
         """Whether a router knows exactly those that it reaches, their costs, and a next hop on a cheapest way."""
         costs = self.distances(name, without)
         costs.pop(name)
+        links = self.open_links(without)
         if set(known) != set(costs):
             return False
         for other, (hop, cost) in known.items():
             first = other if hop == DIRECT else hop
-            step = self.links.get((name, first)) or self.links.get((first, name))
-            if cost != costs[other] or step is None or first in without:
+            step = links.get((name, first)) or links.get((first, name))
+            if cost != costs[other] or step is None:
                 return False
             if step + self.distances(first, without)[other] != cost:
                 return False
@@ -166,8 +174,10 @@ class Mesh:
 
     def is_told(self, name, without):
         """Whether all that a router reaches have told it of all their links: ways of multicast are computed from that."""
+        links = self.open_links(without)
+
         def neighbours(one):
-            return {b if one == a else a for a, b in self.links if one in (a, b) and a not in without and b not in without}
+            return {b if one == a else a for a, b in links if one in (a, b)}
 
         return all(told == neighbours(one) for one, told in self.told(name).items())
 
