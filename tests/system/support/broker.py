@@ -18,9 +18,10 @@ from collections import Counter, deque
 
 from proton import Condition, Delivery, Endpoint, Message, Terminus
 from proton.handlers import MessagingHandler
-from proton.reactor import ApplicationEvent, Container, EventInjector
+from proton.reactor import ApplicationEvent, Container
 
 from support.deadline import seconds, wait_until
+from support.errands import Errands
 
 
 class Attach:
@@ -37,7 +38,7 @@ class _Handler(MessagingHandler):
         self.broker = broker
 
     def on_start(self, event):
-        event.container.selectable(self.broker.injector)
+        event.container.selectable(self.broker.errands)
         if self.broker.connect_to:
             url = "amqp://%s:%d" % self.broker.connect_to
             event.container.connect(url, allowed_mechs="ANONYMOUS", heartbeat=None)
@@ -201,7 +202,7 @@ class Broker:
     def do(self, function):
         """Run it in the broker's thread, and wait until it is done."""
         done = threading.Event()
-        self.injector.trigger(ApplicationEvent("command", subject=(function, done)))
+        self.errands.trigger(ApplicationEvent("command", subject=(function, done)))
         assert done.wait(seconds(10)), "the broker does not answer"
 
     def put(self, name, *bodies):
@@ -252,7 +253,7 @@ class Broker:
     # -- life
 
     def start(self):
-        self.injector = EventInjector()
+        self.errands = Errands()
         self.container = Container(_Handler(self))
         self.container.container_id = self.container_id
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -269,8 +270,8 @@ class Broker:
             self.container.stop()
         self.do(stop)
         self.thread.join(seconds(10))
-        self.injector.close()
         assert not self.thread.is_alive(), "the broker did not stop"
+        self.errands.release()
         self.thread = None
         for _, (name, number, message) in reversed(self.sent):
             self.queue(name).appendleft((number, message))

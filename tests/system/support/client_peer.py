@@ -21,9 +21,10 @@ from collections import deque
 
 from proton import Condition, Delivery, Endpoint, Message, Terminus, symbol
 from proton.handlers import MessagingHandler
-from proton.reactor import ApplicationEvent, Container, EventInjector
+from proton.reactor import ApplicationEvent, Container
 
 from support.deadline import seconds, wait_until
+from support.errands import Errands
 
 
 class Queue:
@@ -56,7 +57,7 @@ class _Handler(MessagingHandler):
         self.peer = peer
 
     def on_start(self, event):
-        event.container.selectable(self.peer.injector)
+        event.container.selectable(self.peer.errands)
         self.peer.listen(event.container)
 
     def on_stop_peer(self, event):
@@ -240,7 +241,7 @@ class ClientPeer:
         self.received, self.tags, self.outcomes, self.released = [], [], [], []
         self.settled_received = 0
         self.dropped, self.error = False, None
-        self.injector = EventInjector()
+        self.errands = Errands()
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self):
@@ -274,9 +275,9 @@ class ClientPeer:
         return self
 
     def __exit__(self, *exception):
-        self.injector.trigger(ApplicationEvent("stop_peer"))
+        self.errands.trigger(ApplicationEvent("stop_peer"))
         self.thread.join(seconds(10))
-        self.injector.close()
         assert not self.thread.is_alive(), "the peer did not stop"
+        self.errands.release()
         if self.error:
             raise self.error

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from proton import Condition, Message, SSLDomain, int32
 from proton.handlers import MessagingHandler
-from proton.reactor import ApplicationEvent, Container, EventInjector
+from proton.reactor import ApplicationEvent, Container
 
 from support.deadline import wait_until
+from support.errands import Errands
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 PREFIX = "org.apache.qpid.dispatch."
@@ -171,10 +172,10 @@ class FakeRouter(MessagingHandler):
         self.closed = 0  # connections that the client ended with a close
         self.failure = None
         self._links = {}
-        self._injector = EventInjector()
+        self._errands = Errands()
         self._container = Container(self)
         self._container.container_id = "A"
-        self._container.selectable(self._injector)
+        self._container.selectable(self._errands)
         self._acceptor = self._container.acceptor("127.0.0.1", 0)
         self.port = self._acceptor._selectable._delegate.getsockname()[1]
         if ssl:
@@ -190,9 +191,10 @@ class FakeRouter(MessagingHandler):
         return self
 
     def __exit__(self, *_):
-        self._injector.trigger(ApplicationEvent("stop"))
+        self._errands.trigger(ApplicationEvent("stop"))
         self._thread.join(20)
         assert not self._thread.is_alive(), "the fake router does not end"
+        self._errands.release()
         if self.failure:
             raise self.failure
 
@@ -203,6 +205,7 @@ class FakeRouter(MessagingHandler):
             self.failure = error
 
     def on_stop(self, event):
+        self._acceptor.close()
         self._container.stop()
 
     def wait_closed(self):
