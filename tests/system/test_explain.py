@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from support.deadline import SLOWNESS, seconds
+from support.deadline import seconds
 from support.mesh import Manager
 from support.peers import Peers
 from support.relay import Relays
@@ -17,25 +17,31 @@ HEALTHY, STUCK = 0, 3
 
 
 @pytest.fixture
+def patient(start_router):
+    """A router that does not mind clients that say nothing for long: those written by hand send no heartbeats."""
+    return start_router(Config().change("listener", idleTimeoutSeconds=0))
+
+
+@pytest.fixture
 def peers():
     with Peers() as peers:
         yield peers
 
 
-def explain(router, address, interval=0.3, *options):
-    """(exit status, what --json gives)."""
-    done = run("qdstat", "-b", router.address, "--explain", address, "--json", "--interval", str(interval), *options,
-               limit=60)
+def explain(router, address, patience=20):
+    """(exit status, what --json gives). patience: seconds that each answer may take."""
+    done = run("qdstat", "-b", router.address, "--explain", address, "--json", "--interval", "0.3", "--timeout",
+               "%g" % seconds(patience), limit=60)
     assert done.stderr == "", done.stderr
     assert done.returncode in (HEALTHY, STUCK), done.stdout
     return done.returncode, json.loads(done.stdout)
 
 
-def wait_sentence(router, address, pattern, status, peers=None, limit=20.0):
+def wait_sentence(router, address, pattern, status, peers=None, limit=20.0, patience=20):
     """Ask until the sentence matches; give the match. The exit status must be as it says, too."""
     end, found = time.monotonic() + seconds(limit), None
     while time.monotonic() < end:
-        got, found = explain(router, address)
+        got, found = explain(router, address, patience)
         match = re.search(pattern, found["sentence"])
         if match and got == status:
             return match
@@ -125,48 +131,47 @@ def test_sender_is_blocked_by_what_its_receiver_keeps(router, peers):
                   r"since \d+ s$", STUCK, peers)
 
 
-@pytest.mark.skipif(SLOWNESS > 1, reason="the connection would not outlive the ten seconds in a slow build")
-def test_unsettled_deliveries_of_old(router, peers):
+def test_unsettled_deliveries_of_old(patient, peers):
     """Not blocked yet, but what its receiver has is not settled for ten seconds."""
-    inbox = peers.connect(router).receiver("closest/old", credit=1000, accept=False)
-    outbox = peers.connect(router).sender("closest/old")
+    inbox = peers.connect(patient).receiver("closest/old", credit=1000, accept=False)
+    outbox = peers.connect(patient).sender("closest/old")
     for number in range(3):
         outbox.send(number)
     inbox.wait_count(3)
-    wait_sentence(router, "closest/old",
+    wait_sentence(patient, "closest/old",
                   r"^3 deliveries wait for receiver \S+ on router Test, which has settled nothing for 1\d s$", STUCK, peers,
                   limit=30)
 
 
-def test_session_window_full(router, peers):
+def test_session_window_full(patient, peers):
     """The receiver gives credit, but its session takes two frames and no more."""
-    with Wire(router) as wire:
+    with Wire(patient) as wire:
         wire.open(container_id="narrow")
         wire.begin(incoming_window=2)
         wire.attach("in", 0, False, "closest/narrow")
         wire.credit(0, 100, incoming_window=2)
-        outbox = peers.connect(router).sender("closest/narrow")
+        outbox = peers.connect(patient).sender("closest/narrow")
         outbox.wait_credit()
         for number in range(7):
             outbox.send(number)
-        wait_sentence(router, "closest/narrow",
+        wait_sentence(patient, "closest/narrow",
                       r"^session window full: receiver narrow on router Test has not taken the frames that were sent to it for "
                       r"\d+ s; 5 messages are waiting$", STUCK, peers)
 
 
-def test_receiver_does_not_read(router, peers):
+def test_receiver_does_not_read(patient, peers):
     """Credit and window are there, but the socket is not read: the router's output stands."""
-    with Wire(router, receive_buffer=4096) as wire:
+    with Wire(patient, receive_buffer=4096) as wire:
         wire.open(container_id="deaf")
         wire.begin()
         wire.attach("in", 0, False, "closest/deaf")
         wire.credit(0, 1000)
-        outbox = peers.connect(router).sender("closest/deaf", presettled=True)
+        outbox = peers.connect(patient).sender("closest/deaf", presettled=True)
         outbox.wait_credit()
         end = time.monotonic() + seconds(15)
         while outbox.credit and time.monotonic() < end:
             outbox.send("x" * 60000)
-        wait_sentence(router, "closest/deaf", r"^receiver deaf on router Test does not read from its connection for \d+ s; "
+        wait_sentence(patient, "closest/deaf", r"^receiver deaf on router Test does not read from its connection for \d+ s; "
                       r"\d+ messages? (is|are) waiting$", STUCK, peers)
 
 
@@ -216,7 +221,7 @@ def test_router_that_is_lost(start_mesh, peers):
     wait_sentence(mesh["A"], "closest/gone", r"^nothing is sent", HEALTHY, peers)
     mesh.forget_manager("B")
     mesh["B"].kill()
-    wait_sentence(mesh["A"], "closest/gone", r"^no receiver anywhere", STUCK, peers)
+    wait_sentence(mesh["A"], "closest/gone", r"^no receiver anywhere", STUCK, peers, patience=2)
 
 
 def test_neighbour_that_falls_silent(start_mesh, peers):
@@ -227,7 +232,7 @@ def test_neighbour_that_falls_silent(start_mesh, peers):
         mesh.wait_subscribed("closest/way", at="A", remote=1)
         peers.connect(mesh["A"]).sender("closest/way").wait_credit()
         mesh.relays["AB"].hold()
-        wait_sentence(mesh["A"], "closest/way", r"^no receiver anywhere", STUCK, peers)
+        wait_sentence(mesh["A"], "closest/way", r"^no receiver anywhere", STUCK, peers, patience=2)
         mesh.relays["AB"].resume()
 
 

@@ -20,7 +20,7 @@ def _look(node, address, names):
     waiting = list(names)
     while waiting:
         name = waiting.pop(0)
-        router = name.split("/")[-2] if "/" in name else None
+        router = _router_of(name)
         try:
             view = _ask(node, name, address)
         except Exception as error:  # whatever it is, the other routers can still be asked
@@ -33,6 +33,11 @@ def _look(node, address, names):
             if edge and edge not in views and edge not in silent:
                 waiting.append("_edge/%s/$management" % edge)
     return views, silent
+
+
+def _router_of(name):
+    """The id in the address of a router's management node; None: it is the one connected to."""
+    return name.split("/")[-2] if "/" in name else None
 
 
 def _ask(node, name, address):
@@ -52,7 +57,9 @@ def explain(node, opts):
         raise ManagementError("No router answers: " + "; ".join("%s: %s" % item for item in silent.items()))
     start = time.monotonic()
     time.sleep(opts.interval)
-    after, silent = _look(node, opts.explain, names)
+    # Who was silent is not waited for a second time.
+    after, lost = _look(node, opts.explain, [name for name in names if _router_of(name) not in silent])
+    silent.update(lost)
     found = diagnosis.diagnose(before, after or None, silent, time.monotonic() - start)
     found.update(address=opts.explain, routers=after or before, silent=silent)
     return found, STATUS[found["state"]]

@@ -15,7 +15,7 @@ def run(tool, *arguments, environment=None, stdin="", path=None, limit=30.0):
 
     path: of the script, if not that of the build under test.
     """
-    return subprocess.run([str(path or program(tool)), *arguments], input=stdin, capture_output=True, encoding="utf-8",
+    return subprocess.run([str(path or program(tool)), "--timeout", "%g" % seconds(20), *arguments], input=stdin, capture_output=True, encoding="utf-8",
                           env={**ENVIRONMENT, **(environment or {})}, timeout=seconds(limit), preexec_fn=die_with_parent)
 
 
