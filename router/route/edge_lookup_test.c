@@ -1,10 +1,4 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include <router/route/fake_control.h>
 
 #include <router/route/edge_lookup.h>
 #include <router/route/edge_wire.h>
@@ -15,16 +9,13 @@
 #include <trunkline/base/rcu.h>
 #include <trunkline/io/loop.h>
 
-/* ---- in place of the uplink, the loop and the registry ---- */
+/* ---- in place of the uplink and the registry ---- */
 
-static struct route_world world;
 static const char *reply_address;
 static bool is_sendable;
 static uint8_t sent[8][512];
 static size_t sent_len[8];
 static int sent_count;
-static mono_ms now, due;
-static struct timer *timer;
 
 static struct {
     struct link *link;
@@ -49,19 +40,6 @@ bool uplink_send(enum uplink_link which, const uint8_t *message, size_t n, bool 
     return true;
 }
 
-mono_ms loop_now(const struct loop *l)
-{
-    (void)l;
-    return now;
-}
-
-void loop_timer_at(struct loop *l, struct timer *t, mono_ms at)
-{
-    (void)l;
-    timer = t;
-    due = at;
-}
-
 static void note(struct link *l, int refusal)
 {
     decided[decided_count].link = l;
@@ -82,23 +60,13 @@ static void on_routed(struct link *l)
 
 static struct connection conn;
 
-static int play_control(void **state) NO_THREAD_SAFETY
-{
-    (void)state;
-    thread_become_control();
-    return 0;
-}
-
 static int setup(void **state) NO_THREAD_SAFETY
 {
     (void)state;
-    rcu_reader_start();
-    world.table = table_new();
-    world.identity = (struct router_identity){.id = "E", .mode = ROUTER_EDGE};
+    control_setup();
     reply_address = "amqp:/_topo/0/A/temp.Nd__rncA0gqVhWD";
     is_sendable = true;
     sent_count = decided_count = 0;
-    now = due = 1000;
     edge_lookup_start(NULL, &world);
     edge_lookup_serve_routes(on_routed);
     return 0;
@@ -109,9 +77,7 @@ static int teardown(void **state) NO_THREAD_SAFETY
     (void)state;
     edge_lookup_down();
     edge_lookup_stop();
-    rcu_reader_stop();
-    rcu_barrier_all();
-    table_free(&world.table);
+    control_teardown();
     return 0;
 }
 
@@ -185,8 +151,7 @@ static void test_edge_lookup_of_a_coordinator_asks_about_its_link_route(void **s
     answer(0, &(struct edge_lookup_answer){.is_link_route = true, .has_destinations = true});
     assert_int_equal(decided[0].refusal, -1);
     assert_true(edge_lookup_ask(&one));
-    now = due;
-    timer->fire(timer);
+    pass(3000);
     assert_int_equal(decided[1].refusal, ATTACH_OK);
 }
 
@@ -195,18 +160,20 @@ static void test_edge_lookup_without_an_answer_is_decided_after_three_seconds(vo
     (void)state;
     struct link one = client("a", true), two = client("b", true);
     assert_true(edge_lookup_ask(&one));
-    assert_int_equal(due, 4000);
-    now = 2000;
+    pass(1000);
     assert_true(edge_lookup_ask(&two));
-    assert_int_equal(due, 4000);
-    now = 4000;
-    timer->fire(timer);
+    pass(1999);
+    assert_int_equal(decided_count, 0);
+    pass(1);
     assert_int_equal(decided_count, 1);
     assert_ptr_equal(decided[0].link, &one);
     assert_int_equal(decided[0].refusal, ATTACH_OK);
-    assert_int_equal(due, 5000);
     answer(0, &(struct edge_lookup_answer){.is_link_route = true}); /* too late */
+    pass(999);
     assert_int_equal(decided_count, 1);
+    pass(1);
+    assert_int_equal(decided_count, 2);
+    assert_ptr_equal(decided[1].link, &two);
 }
 
 static void test_edge_lookup_uplink_lost_decides_all_that_wait(void **state) NO_THREAD_SAFETY

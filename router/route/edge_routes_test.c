@@ -1,10 +1,4 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include <router/route/fake_control.h>
 
 #include <router/route/edge_routes.h>
 #include <router/route/edge_wire.h>
@@ -13,15 +7,11 @@
 #include <trunkline/amqp/message.h>
 #include <trunkline/io/loop.h>
 
-/* ---- in place of the uplink and the loop ---- */
+/* ---- in place of the uplink ---- */
 
-static struct route_world world = {.identity = {.id = "E", .mode = ROUTER_EDGE}};
 static const char *reply_address;
-static char said[1024];         /* what was asked: "CREATE <key>", "DELETE <identity>" */
 static char correlation[8][64]; /* of each request, in order */
 static int asked;
-static mono_ms now;
-static struct timer *timer;
 
 const char *uplink_reply_address(enum uplink_link which)
 {
@@ -44,29 +34,9 @@ bool uplink_send(enum uplink_link which, const uint8_t *message, size_t n, bool 
     memcpy(correlation[asked++], at, 31);
     bool is_delete = has(message, n, "DELETE");
     assert_int_equal(is_delete, has(message, n, "identity"));
-    snprintf(said + strlen(said), sizeof said - strlen(said), "%s %.*s; ", is_delete ? "DELETE" : "CREATE",
-             (int)name[-1] - 17, (const char *)name + 17);
+    say("%s %.*s; ", is_delete ? "DELETE" : "CREATE", (int)name[-1] - 17, (const char *)name + 17);
     return true;
 }
-
-mono_ms loop_now(const struct loop *l)
-{
-    (void)l;
-    return now;
-}
-
-void loop_timer_after(struct loop *l, struct timer *t, mono_ms delay)
-{
-    (void)l;
-    (void)delay;
-    timer = t;
-}
-
-#define assert_said(text)                                                                                              \
-    do {                                                                                                               \
-        assert_string_equal(said, text);                                                                               \
-        said[0] = 0;                                                                                                   \
-    } while (0)
 
 /* The interior router's answer to the request number i. */
 static void answer(int i, int status, const char *identity) NO_THREAD_SAFETY
@@ -96,20 +66,12 @@ static void answer(int i, int status, const char *identity) NO_THREAD_SAFETY
     edge_routes_answered(out, w.len);
 }
 
-static int play_control(void **state) NO_THREAD_SAFETY
-{
-    (void)state;
-    thread_become_control();
-    return 0;
-}
-
 static int setup(void **state) NO_THREAD_SAFETY
 {
     (void)state;
     reply_address = "amqp:/_topo/0/A/temp.x";
     asked = 0;
-    said[0] = 0;
-    now = 1000;
+    control_setup();
     edge_routes_start(NULL, &world);
     return 0;
 }
@@ -118,6 +80,7 @@ static int teardown(void **state) NO_THREAD_SAFETY
 {
     (void)state;
     edge_routes_stop();
+    control_teardown();
     return 0;
 }
 
@@ -186,11 +149,9 @@ static void test_edge_routes_without_an_answer_are_asked_for_again(void **state)
     (void)state;
     edge_routes_changed("Ca", true);
     said[0] = 0;
-    now += 5000;
-    timer->fire(timer);
+    pass(9999);
     assert_said("");
-    now += 5000;
-    timer->fire(timer);
+    pass(2500);
     assert_said("CREATE Ca; ");
     answer(0, 201, "1"); /* too late */
     edge_routes_changed("Ca", false);

@@ -156,7 +156,8 @@ static void on_ended(struct own_link_owner *o, const struct own_link_end *e)
                  (unsigned long long)uplink.active->id, uplink.active->container, links[index_of(s)].what, e->condition,
                  e->description ? e->description : "");
     close_service(s);
-    loop_timer_after(uplink.loop, &uplink.retry, RETRY_MS);
+    if (!timer_is_armed(&uplink.retry)) /* one that has waited does not wait longer for another */
+        loop_timer_after(uplink.loop, &uplink.retry, RETRY_MS);
 }
 
 static void on_retry(struct timer *t)

@@ -1,10 +1,4 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include <router/route/fake_control.h>
 
 #include <router/route/edge_lookup.h>
 #include <router/route/edge_proxy.h>
@@ -14,17 +8,6 @@
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/rcu.h>
 #include <trunkline/io/loop.h>
-
-/* What was asked for, in words, since the last look. */
-static char said[2048];
-
-#define say(...) snprintf(said + strlen(said), sizeof said - strlen(said), __VA_ARGS__)
-
-#define assert_said(text)                                                                                              \
-    do {                                                                                                               \
-        assert_string_equal(said, text);                                                                               \
-        said[0] = 0;                                                                                                   \
-    } while (0)
 
 /* ---- in place of own links, proxies, look-ups, the loop ---- */
 
@@ -36,9 +19,7 @@ struct own_link {
 static struct own_link *made[UPLINK_LINKS];
 static int made_count;
 static uint32_t outstanding;
-static struct route_world world;
 static bool stopping;
-static struct timer *heartbeat, *retry;
 
 struct own_link *own_link_open(const struct own_link_conf *conf, struct own_link_owner *owner)
 {
@@ -141,24 +122,10 @@ void registry_add_own_address(const char *key, enum distribution d, bool served)
     table_get(world.table, key, d, -1)->is_own = true;
 }
 
-static mono_ms now;
-
-mono_ms loop_now(const struct loop *l)
-{
-    (void)l;
-    return now;
-}
-
 void connection_tell(struct connection *c, uint32_t bits)
 {
     assert_int_equal(bits, CONNECTION_DROP);
     say("drop %s; ", c->container);
-}
-
-void loop_timer_after(struct loop *l, struct timer *t, mono_ms delay)
-{
-    (void)l;
-    *(delay == 2000 ? &heartbeat : &retry) = t;
 }
 
 /* ---- an edge router ---- */
@@ -172,18 +139,10 @@ static struct connection a = {.id = 1, .container = name_a, .settings = &setting
     c ".0 ->; " c ".0 E-> qd.router-edge-downlink; " c ".1 _$qd.edge_addr_tracking->; " c ".1 null->$management; " c   \
       ".1 dynamic->null; " c ".1 null->_$qd.addr_lookup; " c ".1 dynamic->null; " c ".1 null->_$qd.edge_heartbeat; "
 
-static int play_control(void **state) NO_THREAD_SAFETY
-{
-    (void)state;
-    thread_become_control();
-    return 0;
-}
-
 static int setup(void **state) NO_THREAD_SAFETY
 {
     (void)state;
-    rcu_reader_start();
-    world = (struct route_world){.table = table_new(), .identity = {.id = "E", .mode = ROUTER_EDGE}};
+    control_setup();
     stopping = false;
     outstanding = 0;
     uplink_start(NULL, &world);
@@ -199,9 +158,7 @@ static int teardown(void **state) NO_THREAD_SAFETY
     uplink_connection_gone(&b);
     uplink_stop();
     assert_int_equal(made_count, 0);
-    rcu_reader_stop();
-    rcu_barrier_all();
-    table_free(&world.table);
+    control_teardown();
     return 0;
 }
 
@@ -268,35 +225,28 @@ static void test_uplink_heartbeats_are_counted_and_not_piled_up(void **state) NO
 {
     (void)state;
     uplink_connection_opened(&a);
-    heartbeat = NULL;
     attached(UPLINK_HEARTBEAT, "_$qd.edge_heartbeat");
-    assert_non_null(heartbeat);
     said[0] = 0;
-    heartbeat->fire(heartbeat);
-    heartbeat->fire(heartbeat);
+    pass(4000);
     outstanding = 2;
-    heartbeat->fire(heartbeat);
+    pass(2000);
     outstanding = 0;
-    heartbeat->fire(heartbeat);
+    pass(2000);
     assert_said("beat 0; beat 1; beat 2; ");
 }
 
 static void test_uplink_that_takes_no_heartbeats_is_dropped(void **state) NO_THREAD_SAFETY
 {
     (void)state;
-    now = 1000;
     uplink_connection_opened(&a);
     attached(UPLINK_HEARTBEAT, "_$qd.edge_heartbeat");
     outstanding = 2;
     said[0] = 0;
-    now += 2000;
-    heartbeat->fire(heartbeat);
+    pass(2000);
     assert_said("");
-    now += 2000;
-    heartbeat->fire(heartbeat);
+    pass(2000);
     assert_said("drop A; ");
-    now += 2000;
-    heartbeat->fire(heartbeat);
+    pass(2000);
     assert_said("");
 }
 
@@ -305,13 +255,35 @@ static void test_uplink_link_that_ends_is_attached_again_later(void **state) NO_
     (void)state;
     uplink_connection_opened(&a);
     said[0] = 0;
-    retry = NULL;
     made[UPLINK_LOOKUP]->owner->ended(made[UPLINK_LOOKUP]->owner, &(struct own_link_end){.condition = "x:y"});
-    assert_non_null(retry);
     assert_false(uplink_send(UPLINK_LOOKUP, NULL, 0, true));
+    pass(4999);
     assert_said("");
-    retry->fire(retry);
+    pass(1);
     assert_said("A.1 null->_$qd.addr_lookup; ");
+}
+
+static void end(enum uplink_link which)
+{
+    made[which]->owner->ended(made[which]->owner, &(struct own_link_end){.condition = "x:y"});
+}
+
+static void test_uplink_link_that_ends_does_not_wait_longer_for_others_that_do(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    uplink_connection_opened(&a);
+    said[0] = 0;
+    end(UPLINK_LOOKUP);
+    pass(3000);
+    end(UPLINK_TRACKING);
+    assert_said("");
+    pass(2000);
+    assert_said("A.1 _$qd.edge_addr_tracking->; A.1 null->_$qd.addr_lookup; ");
+    end(UPLINK_LOOKUP);
+    pass(5000);
+    assert_said("A.1 null->_$qd.addr_lookup; ");
+    pass(60000);
+    assert_said("");
 }
 
 static void test_uplink_hands_on_what_it_is_told(void **state) NO_THREAD_SAFETY
@@ -340,6 +312,7 @@ int main(void)
         TEST(test_uplink_heartbeats_are_counted_and_not_piled_up),
         TEST(test_uplink_that_takes_no_heartbeats_is_dropped),
         TEST(test_uplink_link_that_ends_is_attached_again_later),
+        TEST(test_uplink_link_that_ends_does_not_wait_longer_for_others_that_do),
         TEST(test_uplink_hands_on_what_it_is_told),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
