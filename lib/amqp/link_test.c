@@ -269,6 +269,35 @@ static void test_link_limits_are_kept(void **state)
     raw_free(r);
 }
 
+static void test_link_walk_over_a_session_has_its_links_that_the_owner_knows(void **state)
+{
+    (void)state;
+    struct amqp_conn_conf conf = test_conf(true);
+    conf.max_links = 3;
+    struct raw *r = raw_new(conf, 16384, 100);
+    raw_begin(r, 1, 100);
+    raw_expect(r, AMQP_DESC_BEGIN);
+    struct test_link *made[3];
+    for (uint32_t i = 0; i < 2; i++) {
+        raw_attach(r, i, true);
+        made[i] = r->o->links;
+    }
+    struct amqp_attach_fields f = {0};
+    AMQP_SET(&f, name, slice_of_text("elsewhere"));
+    AMQP_SET(&f, handle, 0);
+    AMQP_SET(&f, role, true);
+    RAW_SEND(r, 1, attach, &f);
+    raw_expect(r, AMQP_DESC_ATTACH);
+    raw_attach_frame(r, 2, "beyond", true); /* refused by the engine */
+    raw_expect(r, AMQP_DESC_ATTACH);
+    uint32_t at = 0;
+    const struct amqp_session *s = made[0]->link.session;
+    assert_ptr_equal(amqp_session_next_link(s, &at), &made[0]->link);
+    assert_ptr_equal(amqp_session_next_link(s, &at), &made[1]->link);
+    assert_null(amqp_session_next_link(s, &at));
+    raw_free(r);
+}
+
 static void test_link_refusals_that_are_never_detached_end_the_connection(void **state)
 {
     (void)state;
@@ -556,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_link_handle_in_use_ends_the_session),
         cmocka_unit_test(test_link_same_name_twice_closes_the_connection),
         cmocka_unit_test(test_link_limits_are_kept),
+        cmocka_unit_test(test_link_walk_over_a_session_has_its_links_that_the_owner_knows),
         cmocka_unit_test(test_link_refusals_that_are_never_detached_end_the_connection),
         cmocka_unit_test(test_link_malformed_attach_closes),
         cmocka_unit_test(test_link_answer_too_large_for_the_peer_is_refused),

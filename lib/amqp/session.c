@@ -217,6 +217,16 @@ void amqp_session_frame_end(struct amqp_session *s, struct amqp_reader body)
 
 /* ---- links ---- */
 
+struct amqp_link *amqp_session_next_link(const struct amqp_session *s, uint32_t *position)
+{
+    while (*position < s->links.used) {
+        struct amqp_link *lk = amqp_numbers_get(&s->links, (*position)++);
+        if (lk && !(lk->flags & LINK_REFUSED))
+            return lk;
+    }
+    return NULL;
+}
+
 static bool tell_lost(struct amqp_delivery *d, void *arg)
 {
     struct amqp_session *s = arg;

@@ -385,7 +385,8 @@ static void on_session_gone(struct amqp_conn *a, struct amqp_session *s)
 
 static void on_session_ended(struct amqp_conn *a, struct amqp_session *s, const struct amqp_error *error)
 {
-    own_link_session_ended(connection_of(a), s, error);
+    (void)a;
+    own_link_session_ended(s, error);
 }
 
 static void on_sendable(struct amqp_link *a)

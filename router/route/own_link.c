@@ -285,11 +285,12 @@ void own_link_gone(struct link *l)
 }
 
 /* Such as RabbitMQ does when there is no queue of the name: it takes all links of the session with it. */
-void own_link_session_ended(struct connection *c, const struct amqp_session *s, const struct amqp_error *error)
+void own_link_session_ended(const struct amqp_session *s, const struct amqp_error *error)
 {
     uint32_t at = 0;
-    for (struct link *l; (l = link_slots_next(here->slots, &at));) {
-        if (l->conn != c || !l->own || l->gone || l->amqp.session != s)
+    for (struct amqp_link *lk; (lk = amqp_session_next_link(s, &at));) {
+        struct link *l = container_of(lk, struct link, amqp);
+        if (!l->own || l->gone)
             continue;
         l->own->with_session = true;
         own_link_detached(l, error);

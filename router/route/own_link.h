@@ -122,6 +122,7 @@ void own_link_refuse(struct link *l, const struct amqp_error *error);
 void own_link_detached(struct link *l, const struct amqp_error *error);
 void own_link_gone(struct link *l);
 void own_link_session_gone(struct connection *c, const struct amqp_session *s);
-void own_link_session_ended(struct connection *c, const struct amqp_session *s, const struct amqp_error *error);
+/* The peer has ended a session of ours; error: or NULL. */
+void own_link_session_ended(const struct amqp_session *s, const struct amqp_error *error);
 
 #endif

@@ -76,6 +76,21 @@ enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const st
     return attach_result;
 }
 
+/* Links that were asked for a session's: what an event costs. */
+static int walked;
+
+struct amqp_link *amqp_session_next_link(const struct amqp_session *s, uint32_t *position)
+{
+    while (*position < (uint32_t)link_count) {
+        struct link *l = links[(*position)++];
+        if (l->amqp.session == s) {
+            walked++;
+            return &l->amqp;
+        }
+    }
+    return NULL;
+}
+
 /* ---- the owner ---- */
 
 static void on_attached(struct own_link_owner *o, const struct own_link_answer *a)
@@ -87,8 +102,8 @@ static void on_attached(struct own_link_owner *o, const struct own_link_answer *
 static void on_ended(struct own_link_owner *o, const struct own_link_end *e)
 {
     (void)o;
-    say("ended%s %s %s; ", e->was_attached ? "" : " unattached", e->condition ? e->condition : "-",
-        e->description ? e->description : "-");
+    say("ended%s%s %s %s; ", e->was_attached ? "" : " unattached", e->with_session ? " with its session" : "",
+        e->condition ? e->condition : "-", e->description ? e->description : "-");
 }
 
 static void on_received(struct own_link_owner *o, const uint8_t *message, size_t n)
@@ -315,6 +330,25 @@ static void test_own_link_answer_without_an_address_is_detached(void **state)
     assert_said("ended unattached amqp:invalid-field the answer to the attach has no address; ");
 }
 
+static void test_own_link_ends_with_its_session_and_other_links_are_not_looked_at(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct amqp_session *other;
+    open_sender();
+    deliver_letters();
+    registers();
+    struct link *of_other = new_link("other", true, NULL), *not_own = new_link("client", true, NULL);
+    amqp_session_begin(&conn.amqp, &other);
+    of_other->amqp.session = other;
+    not_own->amqp.session = made->amqp.session;
+    said[0] = 0;
+    walked = 0;
+    own_link_session_ended(made->amqp.session, &(struct amqp_error){.condition = "x:y", .description = "z"});
+    assert_int_equal(walked, 2);
+    leaves();
+    assert_said("ended with its session x:y z; ");
+}
+
 static void test_own_link_of_a_connection_that_has_ended_ends(void **state)
 {
     (void)state;
@@ -441,6 +475,7 @@ int main(void)
         TEST(test_own_link_refused_late_with_an_error_ends_with_that),
         TEST(test_own_link_refused_and_closed_tells_nothing_more),
         TEST(test_own_link_answer_without_an_address_is_detached),
+        TEST(test_own_link_ends_with_its_session_and_other_links_are_not_looked_at),
         TEST(test_own_link_of_a_connection_that_has_ended_ends),
         TEST(test_own_link_that_the_peer_has_no_room_for_ends),
         TEST(test_own_link_closed_before_its_letter_is_never_attached),
