@@ -168,9 +168,10 @@ static enum err read_router_entries(struct amqp_compound *map, enum amqp_annotat
         enum err e = read_value(&map->in, what, a, why);
         if (e != OK)
             return e;
-        if (!amqp_annotation_is_of_router(what) && left > 0) {
-            left--;
-            unread++;
+        if (!amqp_annotation_is_of_router(what)) {
+            a->is_mixed = true;
+            unread += left > 0;
+            left -= left > 0;
         }
         *why = MALFORMED;
         if (left == 0)
@@ -196,6 +197,7 @@ static enum err read_section(struct slice section, bool only_user, struct amqp_a
         return e;
     if (what == AMQP_ANNOTATION_OTHER)
         return map.in.at == map.in.end ? OK : ERR_INVALID;
+    a->by_router = !only_user;
     return only_user ? OK : read_router_entries(&map, what, a, why);
 }
 

@@ -61,6 +61,32 @@ static void note_section(struct amqp_message_view *v, uint64_t section, uint32_t
     v->body = offset + length;
 }
 
+/* Step over the value of a section. Runs for each section of each message: most are lists and maps, whose head says
+ * how long they are. */
+static inline enum err skip_section(struct amqp_reader *r)
+{
+    size_t left = amqp_left(r), n;
+    switch (r->at[0]) {
+    case AMQP_CODE_LIST0:
+        r->at++;
+        return OK;
+    case AMQP_CODE_LIST8:
+    case AMQP_CODE_MAP8:
+        n = left < 2 ? SIZE_MAX : (size_t)2 + r->at[1];
+        break;
+    case AMQP_CODE_LIST32:
+    case AMQP_CODE_MAP32:
+        n = left < 5 ? SIZE_MAX : (size_t)5 + amqp_get32(r->at + 1);
+        break;
+    default:
+        return amqp_skip(r);
+    }
+    if (left < n)
+        return ERR_TRUNCATED;
+    r->at += n;
+    return OK;
+}
+
 enum err amqp_message_scan(const uint8_t *m, size_t n, enum amqp_section depth, struct amqp_message_view *v)
 {
     /* Offsets have 32 bits; sections that matter lie far before that. */
@@ -81,7 +107,7 @@ enum err amqp_message_scan(const uint8_t *m, size_t n, enum amqp_section depth, 
             return ERR_TRUNCATED;
         if (!is_section_type(section, *r.at))
             return ERR_INVALID;
-        e = amqp_skip(&r);
+        e = skip_section(&r);
         if (e != OK)
             return e;
         note_section(v, section, (uint32_t)(from - m), (uint32_t)(r.at - from));

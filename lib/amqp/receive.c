@@ -413,8 +413,11 @@ void amqp_receive_disposition(struct amqp_session *s, struct amqp_reader body)
         return;
     }
     struct heard h = {s, &f};
-    if (f.role)
-        deliveries_walk(&s->outgoing, f.first, f.last, hear_receiver, &h);
-    else
+    if (!f.role) {
         deliveries_walk(&s->incoming, f.first, f.last, hear_sender, &h);
+        return;
+    }
+    deliveries_walk(&s->outgoing, f.first, f.last, hear_receiver, &h);
+    if (s->conn->handler->disposed)
+        s->conn->handler->disposed(s->conn);
 }

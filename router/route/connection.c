@@ -424,13 +424,21 @@ static void on_transfer(struct amqp_link *a, struct amqp_transfer *t)
     incoming_transfer(l, t);
 }
 
+/* The deliveries of one disposition are one answer, if they came from one link in this order. */
 static void on_disposition(struct amqp_delivery *d, const struct amqp_state *state, bool settled)
 {
     struct link *l = link_of(d->link);
+    here_gather_answers();
     if (link_is_routed(l))
         routed_link_disposition(l, d, state, settled);
     else
         outgoing_disposition(l, d, state, settled);
+}
+
+static void on_disposed(struct amqp_conn *c)
+{
+    (void)c;
+    here_pass_gathered();
 }
 
 static void on_peer_settled(struct amqp_delivery *d, const struct amqp_state *state)
@@ -562,6 +570,7 @@ static const struct amqp_handler handler = {
     .drained = on_drained,
     .transfer = on_transfer,
     .disposition = on_disposition,
+    .disposed = on_disposed,
     .peer_settled = on_peer_settled,
     .lost = on_lost,
     .session_gone = on_session_gone,

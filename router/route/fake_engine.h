@@ -108,7 +108,11 @@ enum amqp_hindrance amqp_link_hindrance(const struct amqp_link *lk)
 
 enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t *sent, struct amqp_delivery **d)
 {
-    size_t len = m->parts[0].len, n = len < room ? len : room;
+    size_t len = 0, n, first_part = m->parts[0].len;
+    for (unsigned i = 0; i < m->part_count; i++)
+        len += m->parts[i].len;
+    n = len < room ? len : room;
+    first_part = first_part < n ? first_part : n;
     *sent = n;
     if (n < len && n == 0)
         return ERR_AGAIN;
@@ -127,8 +131,9 @@ enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t 
         }
     }
     lk->in_delivery = m->more || n < len;
-    say("%s: %s%.*s%s%s; ", name_of(lk), first ? "" : "+", (int)n, (const char *)m->parts[0].data,
-        m->settled ? " settled" : "", lk->in_delivery ? " more" : "");
+    say("%s: %s%.*s%.*s%s%s; ", name_of(lk), first ? "" : "+", (int)first_part, (const char *)m->parts[0].data,
+        (int)(n - first_part), m->part_count > 1 ? (const char *)m->parts[1].data : "", m->settled ? " settled" : "",
+        lk->in_delivery ? " more" : "");
     return n == len ? OK : ERR_AGAIN;
 }
 

@@ -7,6 +7,7 @@
 #include <router/route/outbox.h>
 
 struct amqp_annotations;
+struct reading;
 
 /* How a message came this far, which decides to which other routers it may go. */
 struct passage {
@@ -14,6 +15,7 @@ struct passage {
     uint32_t ingress;
     uint8_t priority;                           /* 0 to 9: which link between routers it takes */
     const struct amqp_annotations *annotations; /* NULL: it came from a client */
+    const struct reading *reading;              /* of the message as it goes on; NULL: it is to be read again */
     const struct routes *up; /* of an edge router's uplink, to which a copy goes, too; NULL: none does */
     uint64_t edge;           /* connection to an edge router that it came on, and does not go back on; 0: none */
 };
@@ -83,18 +85,6 @@ struct address *forward_find_named(struct slice text, enum refusal *why);
 /* How a next router is told of an address that is not the one that a message's own words lead it to: of another phase
  * than 0; else it need not be told. Borrowed from a. */
 struct named_address forward_name_of(const struct address *a);
-
-/* The message without the annotations of routers, in a new buffer (count 1) that the caller gives up; buf NULL: it
- * could not be read. */
-struct slice forward_strip_annotations(const struct slice *message, bool cut);
-
-/* The message with the annotations of routers as they go to the next one: the address it is for (of length 0: as it
- * came), where it entered the mesh (here, if nothing says otherwise), and this router as the last that it has passed,
- * once. In a new buffer as above. */
-struct slice forward_write_annotations(const struct slice *message, const struct named_address *for_);
-/* The message as an edge router passes it on to its interior router, which is where it enters the mesh: the address it
- * is for, and nothing of where it has been. buf NULL: it can go as it is. */
-struct slice forward_write_upwards(const struct slice *message, const struct named_address *for_);
 
 /* A consumer's outcome as it is passed on: modified always says delivery-failed (wire-protocol reference 4.5). */
 struct relayed_state {

@@ -1,6 +1,7 @@
 #include <router/route/fake_engine.h>
 
 #include <router/route/phase.h>
+#include <router/route/rewrite.h>
 #include <router/route/topology.h>
 #include <trunkline/amqp/annotations.h>
 #include <trunkline/amqp/codec.h>
@@ -179,39 +180,14 @@ static void test_forward_multicast_follows_the_ingress_and_shuns_the_trace(void 
     free(r);
 }
 
-static void test_forward_writes_ingress_trace_and_destination(void **state)
+/* As it goes to the next router. */
+static struct slice written_for_router(const struct slice *message, const struct named_address *for_)
 {
-    (void)state;
-    world.node_id = (struct slice){.data = (const uint8_t *)"0/A", .len = 3};
-    /* header(), properties() */
-    static const uint8_t m[] = {0x00, 0x53, 0x70, 0x45, 0x00, 0x53, 0x73, 0x45};
-    struct slice message = {.data = m, .len = sizeof m};
-    const struct named_address to = {.text = {.data = (const uint8_t *)"q", .len = 1}, .phase = 3}, nothing = {0};
-    struct slice sent = forward_write_annotations(&message, &to);
-    assert_non_null(sent.buf);
-    /* The section stands behind the header, and the rest behind it. */
-    assert_memory_equal(sent.data, m, 4);
-    assert_memory_equal(sent.data + sent.len - 4, m + 4, 4);
-    struct slice section = {.data = sent.data + 4, .len = sent.len - 8};
-    struct amqp_annotations a;
-    const char *why;
-    assert_int_equal(amqp_annotations_read(section, false, &a, &why), OK);
-    assert_true(amqp_slice_is(a.to, "q"));
-    assert_int_equal(a.phase, 3);
-    assert_true(amqp_slice_is(a.ingress, "0/A"));
-    assert_int_equal(a.trace.count, 1);
-    /* The next router keeps both and adds itself. */
-    world.node_id = (struct slice){.data = (const uint8_t *)"0/B", .len = 3};
-    struct slice on = forward_write_annotations(&sent, &nothing);
-    struct amqp_annotations b;
-    struct slice section_on = {.data = on.data + 4, .len = on.len - 8};
-    assert_int_equal(amqp_annotations_read(section_on, false, &b, &why), OK);
-    assert_true(amqp_slice_is(b.ingress, "0/A"));
-    assert_true(amqp_slice_is(b.to, "q"));
-    assert_int_equal(b.phase, 3);
-    assert_int_equal(b.trace.count, 2);
-    buffer_unref(sent.buf);
-    buffer_unref(on.buf);
+    struct rewritten w;
+    assert_true(rewrite_for_router(message, NULL, for_, &w));
+    struct slice whole = rewritten_whole(message, &w);
+    rewritten_fini(&w);
+    return whole;
 }
 
 /* A message waited for the link to router 1, on which "a" was written as its address; "a" is at router 2 as well. */
@@ -224,7 +200,7 @@ static void test_forward_again_takes_another_way_and_leaves_its_mark_once(void *
     static const uint8_t m[] = {0x00, 0x53, 0x73, 0x45, 0x00, 0x53, 0x77, 0x40};
     struct slice message = {.data = m, .len = sizeof m};
     struct named_address name = {.text = {.data = (const uint8_t *)"a", .len = 1}}, none = {0};
-    struct slice written = forward_write_annotations(&message, &name);
+    struct slice written = written_for_router(&message, &name);
     struct origin o = {.link = LINK_TOKEN_NONE};
     struct link_token to;
     assert_false(forward_choose_again(gone, &o, &written, &none, &to));
@@ -236,7 +212,7 @@ static void test_forward_again_takes_another_way_and_leaves_its_mark_once(void *
     /* The only way is the one that has gone. */
     topology->trunks[1].data[0] = gone->token;
     assert_false(forward_choose_again(gone, &o, &written, &none, &to));
-    struct slice again = forward_write_annotations(&written, &none);
+    struct slice again = written_for_router(&written, &none);
     assert_int_equal(again.len, written.len);
     assert_memory_equal(again.data, written.data, again.len);
     buffer_unref(again.buf);
@@ -352,7 +328,6 @@ int main(void)
         TEST(test_forward_balanced_needs_a_valid_origin),
         TEST(test_forward_multicast_sends_one_copy_for_each_neighbour),
         TEST(test_forward_multicast_follows_the_ingress_and_shuns_the_trace),
-        TEST(test_forward_writes_ingress_trace_and_destination),
         TEST(test_forward_again_takes_another_way_and_leaves_its_mark_once),
         TEST(test_forward_finds_the_phase_that_is_said_or_where_producers_enter),
         TEST(test_forward_names_an_address_where_its_text_does_not_lead_to_it),

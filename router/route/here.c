@@ -99,6 +99,49 @@ void here_send(struct link *to, const uint8_t *message, size_t n, bool settled)
     here_deliver(to->token, &f);
 }
 
+/* States with fields are borrowed, and a copy's answer is no one else's. */
+static bool may_be_gathered(const struct answer *a)
+{
+    return here->gathers && a->done && !a->frames && !a->state.raw.len && !(a->flags & ORIGIN_COPY);
+}
+
+static bool continues(const struct answer *before, const struct answer *a)
+{
+    return a->first == before->last + 1 && link_token_equal(a->link, before->link) && a->flags == before->flags &&
+           a->state.code == before->state.code;
+}
+
+static void pass_last(void)
+{
+    if (!here->has_gathered)
+        return;
+    here->has_gathered = false;
+    struct answer a = here->gathered;
+    answer_arrives(&a);
+}
+
+void here_pass_gathered(void)
+{
+    here->gathers = false;
+    pass_last();
+}
+
+static void answer_here(const struct answer *a)
+{
+    bool is_gathered = may_be_gathered(a);
+    if (is_gathered && here->has_gathered && continues(&here->gathered, a)) {
+        here->gathered.last = a->last;
+        return;
+    }
+    pass_last();
+    if (is_gathered) {
+        here->gathered = *a;
+        here->has_gathered = true;
+        return;
+    }
+    answer_arrives(a);
+}
+
 void here_answer(const struct origin *o, uint32_t frames, bool done, const struct amqp_state *state)
 {
     if (link_token_is_none(o->link) || (!frames && !done && state->code == AMQP_STATE_NONE))
@@ -113,7 +156,7 @@ void here_answer(const struct origin *o, uint32_t frames, bool done, const struc
         .state = *state,
     };
     if (o->link.worker == here->worker)
-        answer_arrives(&a);
+        answer_here(&a);
     else
         outbox_put_answer(here->outboxes, &a);
 }

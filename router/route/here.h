@@ -31,6 +31,8 @@ struct route_here {
     struct loop *loop;
     struct stamp last_stamp; /* of this worker's */
     bool ending;             /* the router stops and all connections have ended: what still comes is only given up */
+    bool gathers, has_gathered;
+    struct answer gathered; /* for a link of this worker; it has not been told yet */
 };
 
 /* The calling thread's. */
@@ -56,6 +58,13 @@ void here_deliver(struct link_token to, const struct frame *f);
 /* Say to where a delivery came from that so many of its frames have left, and, with done, what became of it; without
  * done a state is passed on that settles nothing (received). */
 void here_answer(const struct origin *o, uint32_t frames, bool done, const struct amqp_state *state);
+/* From here on, until here_pass_gathered(), answers for adjoining deliveries of one link here are kept to be one, as
+ * those for other workers are anyway (outbox.h). Between the two nothing but answers is to be said. */
+static inline void here_gather_answers(void)
+{
+    here->gathers = true;
+}
+void here_pass_gathered(void);
 /* Tell the other end of a routed link. */
 void here_note(const struct link_note *n);
 /* Send a message of the router's own on this link. */

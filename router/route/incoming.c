@@ -240,6 +240,8 @@ void incoming_gone(struct link *l)
     assembly_drop(l);
     free(l->in.copies);
     l->in.copies = NULL;
+    free(l->in.recent);
+    l->in.recent = NULL;
     free(l->in.named);
     l->in.named = NULL;
     l->in.named_len = l->in.named_size = 0;

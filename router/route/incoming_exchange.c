@@ -3,6 +3,7 @@
 
 #include <router/route/exchange.h>
 #include <router/route/here.h>
+#include <router/route/rewrite.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,8 +48,11 @@ bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct sli
     bool is_sent = count && track(l, t, count);
     if (is_sent) {
         struct slice bare = {0};
-        if (l->in.current_annotated)
-            bare = forward_strip_annotations(message, false);
+        struct rewritten w;
+        if (l->in.current_annotated && rewrite_bare(message, p->reading, false, &w)) {
+            bare = rewritten_whole(message, &w);
+            rewritten_fini(&w);
+        }
         send_copies(l, t, message, bare.buf ? &bare : message, copies, count);
         l->in.current_annotated = false;
         if (bare.buf)

@@ -4,6 +4,7 @@
 #include <router/route/connection.h>
 #include <router/route/here.h>
 #include <router/route/phase.h>
+#include <router/route/rewrite.h>
 #include <router/route/tenant.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,12 +51,13 @@ struct frame incoming_frame(struct link *l, const struct amqp_transfer *t, const
 
 /* The first frame of a message to `to`. */
 static struct frame first_frame_of(struct link *l, const struct amqp_transfer *t, const struct slice *payload,
-                                   uint32_t copies, const struct address *to)
+                                   uint32_t copies, const struct address *to, const struct passage *p)
 {
     struct frame f = incoming_frame(l, t, payload, copies);
     struct named_address name = name_to_tell(l, to);
     f.to = name.text;
     f.phase = name.phase;
+    f.reading = p->reading;
     return f;
 }
 
@@ -148,7 +150,7 @@ static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct
     }
     _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
     memcpy(d->token, &c, sizeof c);
-    struct frame f = first_frame_of(l, t, payload, c.waiting, a);
+    struct frame f = first_frame_of(l, t, payload, c.waiting, a, p);
     f.stamp = stamp_of(l);
     l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
     f.held = incoming_hold(l, t);
@@ -162,7 +164,7 @@ static bool forward_to_one(struct link *l, struct amqp_transfer *t, const struct
     struct link_token to;
     if (!forward_choose(a, r, p, &l->in.round_robin, &to))
         return false;
-    struct frame f = first_frame_of(l, t, payload, 0, a);
+    struct frame f = first_frame_of(l, t, payload, 0, a, p);
     f.needs_offer = a->distribution == DISTRIBUTION_BALANCED;
     forward_one(l, t, &f, to);
     return true;
@@ -254,18 +256,30 @@ static struct address *address_in_message(struct link *l, const uint8_t *m, cons
     return forward_find_named(name_of_tenant(l, to), why);
 }
 
-/* What routers have written on the message, when it comes from one or its client is trusted to say such things.
+/* Read what routers have written on the message, when it comes from one or its client is trusted to say such things.
  * Result: false, it is malformed: discarded. */
 static bool read_annotations(struct link *l, struct amqp_transfer *t, const uint8_t *m,
-                             const struct amqp_message_view *v, struct amqp_annotations *a)
+                             const struct amqp_message_view *v, struct reading *r)
 {
-    struct slice section = {.data = m + v->message_annotations.offset, .len = v->message_annotations.length};
     const char *why;
-    if (amqp_annotations_read(section, false, a, &why) == OK)
+    if (reading_init(r, m, v, &why) == OK) {
+        l->in.current_annotated = r->annotations.by_router;
+        return true;
+    }
+    r->annotations = (struct amqp_annotations){0};
+    /* A client's own annotations are nobody's business here. */
+    l->in.current_annotated = amqp_message_has_router_annotations(m, v);
+    if (!l->in.current_annotated)
         return true;
     l->in.discard_text = why;
     incoming_discard(l, t, REFUSAL_ANNOTATIONS);
     return false;
+}
+
+/* Whether it matters to where messages for `to` go on where they came in: of all but the closest. */
+static bool is_ingress_asked(const struct address *to)
+{
+    return !to || to->distribution != DISTRIBUTION_CLOSEST || address_fallback(to) || address_exchange(to);
 }
 
 /* How the message came here. Result: false, it has gone further than any way in the mesh is long: it is in a loop. */
@@ -280,9 +294,50 @@ static bool passage_of(const struct link *l, const uint8_t *m, const struct amqp
     if (!l->in.current_annotated)
         return true;
     p->annotations = a;
-    if (a->ingress.data && !topology_node_index(topology, a->ingress, &p->ingress))
+    if (a->ingress.data && is_ingress_asked(to) && !topology_node_index(topology, a->ingress, &p->ingress))
         p->ingress = FORWARD_NOWHERE;
     return a->trace.count <= topology->radius + 1;
+}
+
+/* What a name was found to be, on a link between routers: many messages in a row are for one address. */
+struct recent {
+    uint64_t removals; /* good as long as the table counts so many */
+    struct address *address;
+    uint8_t phase, len;
+    uint8_t text[126];
+};
+
+static bool is_recent(const struct recent *r, const struct named_address *n, uint64_t removals)
+{
+    return r && r->removals == removals && r->phase == n->phase && r->len == n->text.len &&
+           memcmp(r->text, n->text.data, r->len) == 0;
+}
+
+static void remember(struct link *l, const struct named_address *n, uint64_t removals, struct address *a)
+{
+    struct recent *r = l->in.recent;
+    if (n->text.len > sizeof r->text)
+        return;
+    if (!r)
+        r = l->in.recent = xmalloc(sizeof *r);
+    r->removals = removals;
+    r->address = a;
+    r->phase = n->phase;
+    r->len = (uint8_t)n->text.len;
+    memcpy(r->text, n->text.data, r->len);
+}
+
+/* The address that a router has named. Result: NULL, and why. */
+static struct address *address_told(struct link *l, const struct amqp_annotations *a, enum refusal *why)
+{
+    const struct named_address n = {name_of_tenant(l, a->to), a->phase};
+    uint64_t removals = table_removals(here->world->table);
+    if (is_recent(l->in.recent, &n, removals))
+        return l->in.recent->address;
+    struct address *found = forward_find(&n, why);
+    if (found && l->kind == LINK_DATA && n.text.len)
+        remember(l, &n, removals, found);
+    return found;
 }
 
 /* Where the message goes: its link's address, else what the routers before said, else what it says itself. */
@@ -292,8 +347,7 @@ static struct address *destination_of(struct link *l, const uint8_t *m, const st
     if (l->address)
         return l->address;
     l->in.named_len = 0;
-    struct address *found = a->to.data ? forward_find(&(struct named_address){name_of_tenant(l, a->to), a->phase}, why)
-                                       : address_in_message(l, m, v, why);
+    struct address *found = a->to.data ? address_told(l, a, why) : address_in_message(l, m, v, why);
     if (!found && *why == REFUSAL_RELEASED && !l->is_edge)
         found = here->world->uplink;
     if (found && l->kind == LINK_ENDPOINT)
@@ -301,36 +355,54 @@ static struct address *destination_of(struct link *l, const uint8_t *m, const st
     return found;
 }
 
-/* The head of a message is here: find its way. `payload` begins with the message. */
+/* The head of a message is here, and what is to be read of it has been: find its way. */
+static void send_on(struct link *l, struct amqp_transfer *t, const struct slice *message, const uint8_t *m,
+                    const struct amqp_message_view *v, const struct reading *r, struct passage *p)
+{
+    enum refusal why = REFUSAL_RELEASED;
+    const struct amqp_annotations *a = &r->annotations;
+    l->in.current_streams = l->in.current_streams || a->stream;
+    struct address *to = destination_of(l, m, v, a, &why);
+    if (!to || !passage_of(l, m, v, a, to, p)) {
+        incoming_discard(l, t, why);
+    } else if (address_exchange(to)) {
+        struct slice subject = amqp_message_subject(m, v);
+        if (!incoming_exchange(l, t, message, to, &subject, p))
+            incoming_discard(l, t, REFUSAL_RELEASED);
+    } else {
+        forward(l, t, message, to, p);
+    }
+}
+
+/* What its client has no right to say does not go on. */
+static void send_on_stripped(struct link *l, struct amqp_transfer *t, const struct slice *payload,
+                             const struct amqp_message_view *v)
+{
+    struct rewritten w;
+    struct passage p = {0};
+    const struct reading nothing = {0};
+    l->in.current_annotated = false;
+    if (!rewrite_bare(payload, NULL, true, &w)) {
+        send_on(l, t, payload, payload->data, v, &nothing, &p);
+        return;
+    }
+    struct slice stripped = rewritten_whole(payload, &w);
+    send_on(l, t, &stripped, payload->data, v, &nothing, &p);
+    buffer_unref(stripped.buf);
+    rewritten_fini(&w);
+}
+
+/* `payload` begins with the message. */
 static void set_out(struct link *l, struct amqp_transfer *t, const struct slice *payload,
                     const struct amqp_message_view *v)
 {
     const uint8_t *m = payload->data;
-    struct slice stripped = {0};
-    struct amqp_annotations a = {0};
-    struct passage p = {0};
-    enum refusal why = REFUSAL_RELEASED;
-    l->in.current_annotated = amqp_message_has_router_annotations(m, v);
-    if (l->in.current_annotated && l->conn->strip_in) {
-        stripped = forward_strip_annotations(payload, true);
-        l->in.current_annotated = false;
-    } else if (l->in.current_annotated && !read_annotations(l, t, m, v, &a)) {
-        return;
-    }
-    l->in.current_streams = l->in.current_streams || a.stream;
-    struct address *to = destination_of(l, m, v, &a, &why);
-    const struct slice *message = stripped.buf ? &stripped : payload;
-    if (!to || !passage_of(l, m, v, &a, to, &p)) {
-        incoming_discard(l, t, why);
-    } else if (address_exchange(to)) {
-        struct slice subject = amqp_message_subject(m, v);
-        if (!incoming_exchange(l, t, message, to, &subject, &p))
-            incoming_discard(l, t, REFUSAL_RELEASED);
-    } else {
-        forward(l, t, message, to, &p);
-    }
-    if (stripped.buf)
-        buffer_unref(stripped.buf);
+    struct reading r;
+    struct passage p = {.reading = &r};
+    if (l->conn->strip_in && amqp_message_has_router_annotations(m, v))
+        send_on_stripped(l, t, payload, v);
+    else if (read_annotations(l, t, m, v, &r))
+        send_on(l, t, payload, m, v, &r, &p);
 }
 
 bool incoming_look_at_head(struct link *l, struct amqp_transfer *t, const struct slice *payload)

@@ -448,6 +448,39 @@ static void comes_to_a(struct link *in, const struct amqp_state *state)
     incoming_transfer(in, &t);
 }
 
+/* A message with x-opt-qd.to of one letter comes from another router. */
+static void comes_for(struct link *in, char letter)
+{
+    uint8_t message[] = {0,   0x53, 0x72, 0xc1, 17,  2,   0xa3, 11, 'x', '-', 'o',  'p',  't',
+                         '-', 'q',  'd',  '.',  't', 'o', 0xa1, 1,  0,   0,   0x53, 0x77, 0x40};
+    message[21] = (uint8_t)letter;
+    uint32_t id = next_id++;
+    unsettled_in[id] = (struct amqp_delivery){.id = id, .link = &in->amqp, .started = (uint32_t)fake_now};
+    struct amqp_transfer t = {
+        .id = id, .payload = {.data = message, .len = sizeof message}, .first = true, .delivery = &unsettled_in[id]};
+    incoming_transfer(in, &t);
+}
+
+/* Names are kept from one message to the next, but not beyond the life of an address. */
+static void test_incoming_name_told_by_a_router_is_found_anew_when_its_address_has_gone(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST), *b = new_address("M0b", DISTRIBUTION_CLOSEST);
+    struct link *in = new_trunk_in(), *to_a = new_link("to_a", false, a), *to_b = new_link("to_b", false, b);
+    to_a->amqp.credit = to_b->amqp.credit = 10;
+    route_to(a, &to_a, 1);
+    route_to(b, &to_b, 1);
+    for (const char *at = "aaba"; *at; at++)
+        comes_for(in, *at);
+    assert_int_equal(to_a->out.unsettled, 3);
+    assert_int_equal(to_b->out.unsettled, 1);
+    table_remove(world.table, a);
+    said[0] = 0;
+    comes_for(in, 'a');
+    assert_non_null(strstr(said, "released"));
+    assert_int_equal(to_a->out.unsettled, 3);
+}
+
 static void test_incoming_marked_by_a_router_of_ours_is_answered_when_it_has_left(void **state)
 {
     (void)state;
@@ -657,6 +690,7 @@ int main(void)
         TEST(test_incoming_anonymous_without_address_is_rejected),
         TEST(test_incoming_streams_hold_frames_until_they_have_left),
         TEST(test_incoming_closest_takes_turns_and_passes_over_full_ones),
+        TEST(test_incoming_name_told_by_a_router_is_found_anew_when_its_address_has_gone),
         TEST(test_incoming_marked_by_a_router_of_ours_is_answered_when_it_has_left),
         TEST(test_incoming_unmarked_from_a_router_waits_for_the_consumer),
         TEST(test_incoming_marked_that_nobody_wants_is_answered_and_counted),

@@ -8,9 +8,11 @@
 void link_stats_settled(struct link_stats *s, mono_ms now, uint32_t n)
 {
     int64_t second = now / 1000, last = atomic_load_explicit(&s->rate_second, memory_order_relaxed);
-    for (int64_t i = last + 1; i <= second && i <= last + LINK_RATE_SECONDS; i++)
-        atomic_store_explicit(&s->settled_in[i % LINK_RATE_SECONDS], 0, memory_order_relaxed);
-    atomic_store_explicit(&s->rate_second, second, memory_order_relaxed);
+    if (second != last) {
+        for (int64_t i = last + 1; i <= second && i <= last + LINK_RATE_SECONDS; i++)
+            atomic_store_explicit(&s->settled_in[i % LINK_RATE_SECONDS], 0, memory_order_relaxed);
+        atomic_store_explicit(&s->rate_second, second, memory_order_relaxed);
+    }
     _Atomic uint32_t *slot = &s->settled_in[second % LINK_RATE_SECONDS];
     atomic_store_explicit(slot, atomic_load_explicit(slot, memory_order_relaxed) + n, memory_order_relaxed);
     atomic_store_explicit(&s->last_settled, now, memory_order_relaxed);

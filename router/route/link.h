@@ -26,6 +26,7 @@ struct copies;
 struct assembly;
 struct message_head;
 struct own_link;
+struct recent;
 struct relay;
 struct routed_link;
 
@@ -106,6 +107,7 @@ struct incoming {
     char *named; /* of a tenant's anonymous sender: the address in the network that the message names; tenant.h */
     uint32_t named_len, named_size;
     struct copies *copies;
+    struct recent *recent; /* of a link between routers: the address that a router named last; NULL: none yet */
     struct assembly *assembly;
     struct address *assembling_for; /* served by the router itself, so it stays */
 };

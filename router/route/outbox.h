@@ -16,6 +16,8 @@
 #include <trunkline/base/buffer.h>
 #include <trunkline/base/mailbox.h>
 
+struct reading;
+
 /* One transfer's worth of a message, on its way to a link. */
 struct frame {
     struct origin origin;
@@ -29,6 +31,10 @@ struct frame {
     struct amqp_state state; /* of the sender, usually none */
     struct slice to; /* first frame, towards another router: the address it is for; empty: the message names it */
     uint8_t phase;   /* ... and its phase as a number, phase.h */
+    const struct reading *reading; /* first frame, while it is on its thread: what was read of the message, rewrite.h;
+                                    * NULL: it is to be read again. Borrowed until the call returns */
+    struct slice front;            /* first frame that a link has rewritten: octets before those of the payload; its own
+                                    * until it is sent or waits */
     struct slice payload;
     struct slice tag;   /* first frame on a routed link: the sender's delivery-tag; else empty */
     struct stamp stamp; /* first frame of a multicast message that goes, or may go, to other routers */

@@ -125,25 +125,29 @@ static const struct amqp_state *state_to_send(const struct link *l, const struct
     return f->state.code != AMQP_STATE_NONE ? &f->state : NULL;
 }
 
-const struct frame *outgoing_dress(struct link *l, const struct frame *f, struct frame *copy)
+/* Result: false, it goes as it came. */
+static bool rewrite_for(const struct link *l, const struct frame *f, struct rewritten *w)
 {
-    if (!f->first || l->kind == LINK_CONTROL)
-        return f;
-    struct slice payload = {0};
     const struct named_address for_ = {f->to, f->phase};
     bool is_own = link_token_is_none(f->origin.link);
     if (l->is_edge && here->world->identity.mode == ROUTER_EDGE && !is_own)
-        payload = forward_write_upwards(&f->payload, &for_);
-    else if (l->kind == LINK_DATA || l->is_edge)
-        payload = forward_write_annotations(&f->payload, &for_);
-    else if (f->annotated && l->conn->strip_out)
-        payload = forward_strip_annotations(&f->payload, false);
-    if (!payload.buf)
+        return rewrite_for_interior(&f->payload, f->reading, &for_, w);
+    if (l->kind == LINK_DATA || l->is_edge)
+        return rewrite_for_router(&f->payload, f->reading, &for_, w);
+    return f->annotated && l->conn->strip_out && rewrite_bare(&f->payload, f->reading, false, w);
+}
+
+const struct frame *outgoing_dress(struct link *l, const struct frame *f, struct dressed *d)
+{
+    if (!f->first || l->kind == LINK_CONTROL || !rewrite_for(l, f, &d->rewritten))
         return f;
-    *copy = *f;
-    copy->payload = payload;
-    copy->annotated = l->kind == LINK_DATA;
-    return copy;
+    d->frame = *f;
+    d->frame.front = d->rewritten.front;
+    d->frame.payload.data += d->rewritten.replaced;
+    d->frame.payload.len -= d->rewritten.replaced;
+    d->frame.reading = NULL;
+    d->frame.annotated = l->kind == LINK_DATA;
+    return &d->frame;
 }
 
 struct frame outgoing_frame_of(const struct message *m)
@@ -174,13 +178,23 @@ static void count_sent(struct link *l, bool settled)
     atomic_store_explicit(&l->conn->last_delivery, here_now(), memory_order_relaxed);
 }
 
-/* Queue as much of `payload` as the engine takes. Result: OK when it took all. */
-static enum err send_part(struct link *l, const struct frame *f, const struct slice *payload, bool more, size_t *sent)
+/* A line in the log for the first n octets of the two parts. */
+static void log_sent(struct link *l, const struct slice parts[2], bool starts, bool ends, size_t n)
+{
+    size_t first = n < parts[0].len ? n : parts[0].len;
+    if (first)
+        message_log_piece(l, starts, ends && first == n, parts[0].data, first);
+    if (!first || n > first)
+        message_log_piece(l, starts && !first, ends, parts[1].data, n - first);
+}
+
+/* Queue as much of a part as the engine takes; of two, the first usually is empty. Result: OK when it took all. */
+static enum err send_part(struct link *l, const struct frame *f, const struct slice parts[2], bool more, size_t *sent)
 {
     bool settled = outgoing_goes_settled(l, &f->origin, f->settled);
     struct amqp_send s = {
-        .parts = payload,
-        .part_count = 1,
+        .parts = parts[0].len ? parts : parts + 1,
+        .part_count = parts[0].len ? 2 : 1,
         .message_format = f->message_format,
         .state = state_to_send(l, f),
         .settled = settled,
@@ -204,7 +218,7 @@ static enum err send_part(struct link *l, const struct frame *f, const struct sl
     if (starts && some)
         count_sent(l, settled || f->settled);
     if (some && message_log_is_on(l))
-        message_log_piece(l, starts, e == OK && !more, payload->data, *sent);
+        log_sent(l, parts, starts, e == OK && !more, *sent);
     return e;
 }
 
@@ -225,7 +239,7 @@ static bool send_at_once(struct link *l, const struct frame *f, size_t *sent)
     *sent = 0;
     if (f->first && amqp_link_sendable(&l->amqp) == 0)
         return false;
-    if (send_part(l, f, &f->payload, f->more, sent) != OK)
+    if (send_part(l, f, (const struct slice[]){f->front, f->payload}, f->more, sent) != OK)
         return false;
     if (!f->more)
         sent_in_full(l, &f->origin, f->settled, f->held);
@@ -243,10 +257,8 @@ static void begin_message(struct link *l, const struct frame *f)
         return;
     struct message *m = message_new(f);
     m->started = done || sent > 0 || (alone && l->amqp.in_delivery);
-    if (!done) {
-        struct slice rest = {.buf = f->payload.buf, .data = f->payload.data + sent, .len = f->payload.len - sent};
-        message_append(m, &rest, f->held);
-    }
+    if (!done)
+        message_append(m, f, sent, f->held);
     outgoing_enqueue(l, m);
 }
 
@@ -308,8 +320,7 @@ void outgoing_continue(struct link *l, const struct frame *f)
         }
         return;
     }
-    struct slice rest = {.buf = f->payload.buf, .data = f->payload.data + sent, .len = f->payload.len - sent};
-    message_append(m, &rest, f->held);
+    message_append(m, f, sent, f->held);
 }
 
 void outgoing_not_deliverable(struct link *l, const struct origin *o, bool settled, uint32_t frames)
@@ -375,14 +386,13 @@ void outgoing_deliver(struct link *l, const struct frame *f)
             outgoing_continue(l, f);
         return;
     }
-    struct frame dressed;
-    const struct frame *g = outgoing_dress(l, f, &dressed);
+    struct dressed d;
+    const struct frame *g = outgoing_dress(l, f, &d);
     if (outgoing_is_shared(l) && g->more)
         outgoing_gather(l, g);
     else
         begin_message(l, g);
-    if (g != f)
-        buffer_unref(dressed.payload.buf);
+    outgoing_undress(f, &d, g);
 }
 
 /* Send what is here of m. Result: whether m is out in full. */
@@ -394,7 +404,7 @@ static bool pump_message(struct link *l, struct message *m)
         struct chunk *c = m->first;
         size_t sent = 0;
         bool more = c->next || !m->complete;
-        enum err e = send_part(l, &f, &c->rest, more, &sent);
+        enum err e = send_part(l, &f, (const struct slice[]){{0}, c->rest}, more, &sent);
         m->started = m->started || sent > 0 || l->amqp.in_delivery || e == OK;
         if (e != OK) {
             c->rest.data += sent;

@@ -42,14 +42,13 @@ static bool waits_for_burial(const struct link *l)
 
 static void keep_for_burial(struct link *l, const struct frame *f)
 {
-    struct frame dressed;
-    const struct frame *g = outgoing_dress(l, f, &dressed);
+    struct dressed d;
+    const struct frame *g = outgoing_dress(l, f, &d);
     struct message *m = message_new(g);
-    message_append(m, &g->payload, g->held);
+    message_append(m, g, 0, g->held);
     list_append(&l->out.queue, &m->node);
     outgoing_set_queued(l, l->out.queued + 1);
-    if (g != f)
-        buffer_unref(dressed.payload.buf);
+    outgoing_undress(f, &d, g);
 }
 
 void outgoing_deliver_elsewhere(struct link *l, const struct frame *f)

@@ -9,6 +9,7 @@
 
 #include <router/route/connection.h>
 #include <router/route/outgoing.h>
+#include <router/route/rewrite.h>
 #include <router/route/topology.h>
 #include <router/route/waiting.h>
 
@@ -42,9 +43,19 @@ void outgoing_enqueue(struct link *l, struct message *m);
 void outgoing_no_longer_unsettled(struct link *l);
 /* Whether a message goes out settled, so that nothing is heard of it again. */
 bool outgoing_goes_settled(const struct link *l, const struct origin *o, bool settled);
+/* A frame as it goes out on a link, with what it is made of. */
+struct dressed {
+    struct frame frame;
+    struct rewritten rewritten;
+};
 /* Towards a client the annotations of routers are removed, when its listener says so; towards another router they are
- * written. Result: f, or *copy with new payload, whose buffer the caller gives up. */
-const struct frame *outgoing_dress(struct link *l, const struct frame *f, struct frame *copy);
+ * written. Result: f as it is, or d->frame, until outgoing_undress(f, d, result). */
+const struct frame *outgoing_dress(struct link *l, const struct frame *f, struct dressed *d);
+static inline void outgoing_undress(const struct frame *f, struct dressed *d, const struct frame *result)
+{
+    if (result != f)
+        rewritten_fini(&d->rewritten);
+}
 /* The first frame of a message that has waited, but for its payload. */
 struct frame outgoing_frame_of(const struct message *m);
 /* The message in the list whose end is to come and that came as o says; NULL. Usually the last or the first. */

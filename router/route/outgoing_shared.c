@@ -37,7 +37,7 @@ static void send_as_stream(struct link *l, struct message *m)
 static void gather_frame(struct message *m, const struct frame *f)
 {
     here_answer(&f->origin, f->held, false, &state_none);
-    message_append(m, &f->payload, false);
+    message_append(m, f, 0, false);
     m->complete = !f->more;
 }
 

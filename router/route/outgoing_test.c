@@ -185,6 +185,30 @@ static void test_outgoing_outcome_before_the_last_frame_then_abort_counts_once(v
     assert_int_equal(link_load_outstanding(&rx->load), 0);
 }
 
+/* What one disposition of the receiver says of several deliveries is one answer to their sender, as far as they adjoin
+ * and fare alike. */
+static void test_outgoing_outcomes_of_one_disposition_go_back_in_ranges(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M0a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    rx->amqp.credit = 6;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    for (int i = 0; i < 6; i++)
+        comes(tx, "x", false, true, false, false);
+    said[0] = 0;
+    here_gather_answers();
+    for (int i = 0; i < 5; i++)
+        outgoing_disposition(rx, &unsettled_out[i], i < 3 ? &state_accepted : &state_released, true);
+    here_pass_gathered();
+    assert_said("tx: #0-2 accepted; tx: credit +3; tx: #3-4 released; tx: credit +2; ");
+    /* Afterwards each is said as it comes. */
+    outgoing_disposition(rx, &unsettled_out[5], &state_accepted, true);
+    assert_said("tx: #5 accepted; tx: credit +1; ");
+    assert_int_equal(tx->in.in_hand, 0);
+}
+
 static void test_outgoing_link_gone_without_another_releases(void **state)
 {
     (void)state;
@@ -586,6 +610,7 @@ int main(void)
         TEST(test_outgoing_link_gone_hands_waiting_messages_to_another),
         TEST(test_outgoing_all_links_gone_at_once_release_what_waits),
         TEST(test_outgoing_outcome_before_the_last_frame_then_abort_counts_once),
+        TEST(test_outgoing_outcomes_of_one_disposition_go_back_in_ranges),
         TEST(test_outgoing_link_gone_without_another_releases),
         TEST(test_outgoing_message_that_comes_to_the_last_link_gone_drains_its_sender),
         TEST(test_outgoing_link_gone_with_receivers_elsewhere_releases_without_drain),

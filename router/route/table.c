@@ -12,7 +12,9 @@ enum { BUCKETS = 1 << 16 };
 struct table {
     struct list addresses;
     uint32_t count;
-    uint64_t last_number; /* of an address */
+    uint64_t last_number;       /* of an address */
+    _Atomic(uint64_t) removals; /* up after an address is out, and before its grace period: who reads the old number in
+                                 * a turn has the address until the end of it */
     _Atomic(struct address *) *heads;
 };
 
@@ -91,9 +93,15 @@ void table_remove(struct table *t, struct address *a)
         at = &here->chain;
     }
     rcu_publish(at, atomic_load_explicit(&a->chain, memory_order_relaxed));
+    atomic_fetch_add_explicit(&t->removals, 1, memory_order_release);
     list_remove(&a->node);
     t->count--;
     rcu_defer(a, address_free);
+}
+
+uint64_t table_removals(const struct table *t)
+{
+    return atomic_load_explicit(&t->removals, memory_order_acquire);
 }
 
 struct list *table_addresses(struct table *t)

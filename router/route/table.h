@@ -93,6 +93,9 @@ void table_free(struct table **t);
 /* Find the address with this key; NULL. Thread: any reader; good until its next quiet point, or while a link of the
  * caller's uses it. */
 struct address *table_find(const struct table *t, const char *key, size_t len);
+/* How many addresses have been taken out. As long as it is the same, what table_find() found earlier is still there.
+ * Thread: any reader. */
+uint64_t table_removals(const struct table *t);
 /* Find or make it. */
 struct address *table_get(struct table *t, const char *key, enum distribution d, int priority) ON_CONTROL;
 /* Take out an address that nothing uses; it is freed when readers are done. */

@@ -70,8 +70,10 @@ static void test_table_many_addresses_come_and_go(void **state) NO_THREAD_SAFETY
         all[i] = table_get(t, key, DISTRIBUTION_BALANCED, -1);
     }
     assert_int_equal(table_count(t), N);
+    assert_int_equal(table_removals(t), 0);
     for (int i = 0; i < N; i += 2)
         table_remove(t, all[i]);
+    assert_int_equal(table_removals(t), N / 2);
     for (int i = 0; i < N; i++) {
         int n = snprintf(key, sizeof key, "M0q/%d", i);
         assert_ptr_equal(table_find(t, key, (size_t)n), i % 2 ? all[i] : NULL);

@@ -15,23 +15,45 @@ void chunk_free(struct chunk *c)
  */
 enum { COPY_LIMIT = 8192 };
 
-void message_append(struct message *m, const struct slice *payload, bool held)
+static void append(struct message *m, struct chunk *c, bool held)
 {
-    bool counted = payload->buf && payload->len >= COPY_LIMIT;
-    struct chunk *c = xmalloc(sizeof *c + (counted ? 0 : payload->len));
-    m->size += payload->len;
+    m->size += c->rest.len;
     c->next = NULL;
     c->held = held;
-    c->rest = *payload;
-    if (counted) {
-        buffer_ref(payload->buf);
-    } else {
-        if (payload->len)
-            memcpy(c->octets, payload->data, payload->len);
-        c->rest = (struct slice){.data = c->octets, .len = payload->len};
-    }
     *m->tail = c;
     m->tail = &c->next;
+}
+
+/* Both in one piece: who looks at a message again finds its head whole. */
+static void append_copy(struct message *m, struct slice front, struct slice payload, bool held)
+{
+    struct chunk *c = xmalloc(sizeof *c + front.len + payload.len);
+    if (front.len)
+        memcpy(c->octets, front.data, front.len);
+    if (payload.len)
+        memcpy(c->octets + front.len, payload.data, payload.len);
+    c->rest = (struct slice){.data = c->octets, .len = front.len + payload.len};
+    append(m, c, held);
+}
+
+/* What is left of s behind n octets. */
+static struct slice rest_of(struct slice s, size_t n)
+{
+    return n ? (struct slice){.buf = s.buf, .data = s.data + n, .len = s.len - n} : s;
+}
+
+void message_append(struct message *m, const struct frame *f, size_t sent, bool held)
+{
+    size_t of_front = sent < f->front.len ? sent : f->front.len;
+    struct slice front = rest_of(f->front, of_front), payload = rest_of(f->payload, sent - of_front);
+    if (front.len || !payload.buf || payload.len < COPY_LIMIT) {
+        append_copy(m, front, payload, held);
+        return;
+    }
+    struct chunk *c = xmalloc(sizeof *c);
+    c->rest = payload;
+    buffer_ref(payload.buf);
+    append(m, c, held);
 }
 
 struct message *message_new(const struct frame *f)

@@ -33,8 +33,8 @@ struct message {
 
 /* Without payload: its first frame's is appended. */
 struct message *message_new(const struct frame *f);
-/* held: the origin waits to hear that it has left. */
-void message_append(struct message *m, const struct slice *payload, bool held);
+/* Append what a frame brings, but for the first `sent` octets. held: its origin waits to hear that it has left. */
+void message_append(struct message *m, const struct frame *f, size_t sent, bool held);
 void message_free(struct message *m);
 void chunk_free(struct chunk *c);
 /* Frames that wait in m and whose origin wants to hear of them. */

@@ -55,6 +55,8 @@ static inline bool amqp_annotation_is_of_router(enum amqp_annotation what)
 struct amqp_annotations {
     struct slice user;   /* the user's keys and values, encoded, well-formed throughout */
     uint32_t user_count; /* how many values that is: two for each entry */
+    bool by_router;      /* there are entries of routers */
+    bool is_mixed;       /* and others behind them, which are not among the user's here */
     uint8_t phase;
     bool stream;
     struct slice to, ingress; /* data NULL: absent */

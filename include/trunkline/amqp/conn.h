@@ -127,6 +127,9 @@ struct amqp_handler {
     void (*transfer)(struct amqp_link *lk, struct amqp_transfer *t);
     /* Outgoing delivery: the receiver says its state; settled: it has forgotten it, and so have we after this call. */
     void (*disposition)(struct amqp_delivery *d, const struct amqp_state *state, bool settled);
+    /* All outgoing deliveries that one frame of the receiver's speaks of have been told by `disposition`. May be NULL.
+     */
+    void (*disposed)(struct amqp_conn *c);
     /* Incoming unsettled delivery: the sender has settled it; the owner need not say anything more about it. */
     void (*peer_settled)(struct amqp_delivery *d, const struct amqp_state *state);
     /* Outgoing unsettled delivery: its link has ended before an outcome came. Comes before `gone` of its link.
