@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "system"))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "stages"))
 
 GROWTH_KB = 24576
 ROUNDS_MIN = 12  # fewer say nothing about memory
@@ -48,8 +48,8 @@ def read_arguments():
 def main():
     arguments = read_arguments()
     if arguments.build:
-        import stages
-        os.environ.update(stages.test_environment(Path(arguments.build).resolve()))
+        from command import test_environment
+        os.environ.update(test_environment(Path(arguments.build).resolve()))
     from support.churn import ENVIRONMENT, Churn, churn_config
     from support.deadline import SLOWNESS
     from support.router import Router

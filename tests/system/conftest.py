@@ -56,6 +56,11 @@ def router(start_router):
     return start_router()
 
 
+def pytest_runtest_setup(item):
+    """JUnit files tell by which name a test can be run again (tests/stages/again.py)."""
+    item.user_properties.append(("nodeid", item.nodeid))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failed test shows the end of its routers' logs."""
