@@ -173,6 +173,7 @@ void connection_drop_link(struct link *l)
     connection_unref(l->conn);
     free(l->name);
     free(l->wanted);
+    free(l->maker);
     free(l);
 }
 
@@ -202,17 +203,27 @@ static enum attach_refusal refusal_of(const struct link *l, const struct amqp_te
     return ATTACH_OK;
 }
 
-/* What the peer calls by this address, in the network. */
-static void set_wanted(struct link *l, const char *address)
+/* What the peer calls by this address, in the network. Ownership: the caller's. */
+static char *name_in_network(const struct connection *c, const char *address, size_t len)
 {
-    size_t len = strlen(address);
-    if (l->conn->tenant && tenant_owns(address, len)) {
-        l->wanted = xmalloc(strlen(l->conn->tenant) + len + 1);
-        len = tenant_write(l->conn->tenant, address, len, l->wanted);
-    } else {
-        l->wanted = xstrdup(address);
-    }
-    l->wanted_len = (uint32_t)len;
+    if (!c->tenant || !tenant_owns(address, len))
+        return xstrndup(address, len);
+    char *name = xmalloc(strlen(c->tenant) + len + 1);
+    tenant_write(c->tenant, address, len, name);
+    return name;
+}
+
+/* Whose link route makes a dynamic node: what the first of its properties says, if it is about that (wire-protocol
+ * reference 2.7, Client links). Ownership: the caller's. Result: NULL, none. */
+static char *maker_of_node(const struct connection *c, struct slice properties)
+{
+    struct amqp_reader r = amqp_slice_reader(properties);
+    struct amqp_compound map;
+    struct slice key, address;
+    if (!properties.len || amqp_enter_map(&r, &map) != OK || map.count < 2 || amqp_read_symbol(&map.in, &key) != OK ||
+        !amqp_slice_is(key, "x-opt-qd.address") || amqp_read_string(&map.in, &address) != OK || !address.len)
+        return NULL;
+    return name_in_network(c, (const char *)address.data, address.len);
 }
 
 static void on_attached(struct amqp_link *a)
@@ -251,8 +262,11 @@ static void on_attached(struct amqp_link *a)
     l->is_downlink = l->is_edge && !l->is_incoming && amqp_terminus_has_capability(&local, edge_wire_downlink);
     l->refusal_by_worker = refusal_of(l, &local);
     l->phase = phase_asked(&local, l->is_incoming, l->is_edge);
-    if (local.address && local.address[0] && !local.dynamic)
-        set_wanted(l, local.address);
+    if (local.dynamic)
+        l->maker = maker_of_node(l->conn, local.dynamic_properties);
+    else if (local.address && local.address[0])
+        l->wanted = name_in_network(l->conn, local.address, strlen(local.address));
+    l->wanted_len = l->wanted ? (uint32_t)strlen(l->wanted) : 0;
     link_tell_control(l, LINK_ATTACH);
 }
 

@@ -151,6 +151,7 @@ struct link {
     /* fixed before the first letter */
     char *name;   /* the peer's */
     char *wanted; /* address text of the local terminus; NULL: none */
+    char *maker;  /* of a dynamic terminus: address whose link route is asked to make the node; NULL: none */
     uint32_t wanted_len;
     uint8_t refusal_by_worker;
     uint8_t kind;          /* enum link_kind */

@@ -408,11 +408,12 @@ static char *text_of(const struct link *l) ON_CONTROL
 {
     if (l->is_coordinator)
         return xstrdup(LINK_ROUTE_COORDINATOR);
-    if (!l->wanted)
+    const char *name = l->is_dynamic ? l->maker : l->wanted;
+    if (!name)
         return NULL;
-    size_t len = strlen(l->wanted), size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
+    size_t len = strlen(name), size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
     char *key = xmalloc(size), *text = NULL;
-    size_t n = address_name_key(&here->world->identity, l->wanted, len, PHASE_DEFAULT, key, size);
+    size_t n = address_name_key(&here->world->identity, name, len, PHASE_DEFAULT, key, size);
     if (n > ADDRESS_KEY_EXTRA && key[0] == ADDRESS_MOBILE) {
         const struct address *known = table_find(here->world->table, key, n);
         if (!known || !known->is_own)
@@ -432,7 +433,7 @@ bool link_route_resolve(struct link *l, enum attach_refusal *refusal)
         struct routed_way way;
         bool found = choose(a, l, &way), is_allowed = !l->is_resumable || !state.refuses_resumable;
         *refusal = !is_allowed ? ATTACH_EXPIRATION : found ? ATTACH_OK : ATTACH_NO_ROUTE;
-        way.text = l->is_coordinator ? NULL : text;
+        way.text = l->is_coordinator || l->is_dynamic ? NULL : text; /* the container names what it makes */
         if (*refusal == ATTACH_OK)
             l->routed = routed_link_new(l, &way);
     }

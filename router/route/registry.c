@@ -366,6 +366,7 @@ static void link_release(struct link *l) ON_CONTROL
     connection_unref(l->conn);
     free(l->name);
     free(l->wanted);
+    free(l->maker);
     free(l->dynamic_address);
     free(l);
 }

@@ -126,6 +126,20 @@ def test_attach_passes_on_every_field_and_the_answer_too(client, container):
     assert reply["properties"] == {"reply": 1}
 
 
+@pytest.mark.parametrize("first, routed", [("x-opt-qd.address", True), ("lifetime-policy", False)])
+def test_dynamic_node_is_made_by_the_container_of_the_route_that_it_names_first(client, container, first, routed):
+    properties = {symbol(first): "lr.new", symbol("x-opt-qd.address"): "lr.new"}
+    source = described(SOURCE, None, uint(0), symbol("session-end"), uint(0), True, properties)
+    client.attach("rcv", 0, False, None, source=source, wait=False)
+    if routed:
+        got = container.expect_attach().fields
+        assert encode(got["source"]) == encode(source)
+        container.send(ATTACH, name=got["name"], handle=got["handle"], role=False, target=got["target"], initial_delivery_count=0,
+                       source=described(SOURCE, "made-by-container", uint(0), symbol("session-end"), uint(0), True, properties))
+    made = client.expect(ATTACH).fields["source"].value[0]
+    assert (made == "made-by-container") == routed and made
+
+
 def test_refusal_is_the_containers(client, container):
     client.attach("snd", 0, True, "lr.q", wait=False)
     container.take_attach(target=None)
