@@ -28,6 +28,10 @@
 /* How long a connection may take to write its last words. */
 enum { CLOSE_MS = 2000 };
 
+/* What routers tell each other as their version: which language they speak. Old ones count theirs, so ours, which
+ * begins anew, would pass for one older than all of them. */
+#define SPOKEN_VERSION "1.19.0"
+
 static _Atomic uint64_t last_id;  /* relaxed: only to be different */
 static _Atomic uint32_t accepted; /* relaxed: only to be counted */
 
@@ -638,7 +642,8 @@ static enum err start_engine(struct connection *c, const char *hostname)
     struct amqp_property *properties = xcalloc(OWN_MAX + s->open_property_count, sizeof *properties);
     size_t count = 3;
     properties[0] = (struct amqp_property){.key = "product", .text = "qpid-dispatch-router"};
-    properties[1] = (struct amqp_property){.key = "version", .text = TRUNKLINE_VERSION};
+    properties[1] =
+        (struct amqp_property){.key = "version", .text = is_between_routers ? SPOKEN_VERSION : TRUNKLINE_VERSION};
     properties[2] = (struct amqp_property){.key = "qd.conn-id", .number = (int32_t)c->id};
     if (is_between_routers)
         properties[count++] = (struct amqp_property){.key = "qd.annotations-version", .number = 1};
