@@ -9,8 +9,7 @@
  * form, its stars first, then one `#` if it had any: `#.#` becomes `#`, and `#.*` becomes `*.#`.
  *
  * A set of rules is immutable. Control makes the next from the last and publishes it (base/rcu.h); both share what they
- * have in common. Matching walks a trie with all candidates side by side, in order of preference: the cost is at most
- * tokens of the address times nodes of the trie, without recursion, whatever the address.
+ * have in common. What matching costs is said in word_tree.h.
  *
  * Source: Qpid Dispatch 1.19, configuration of `address` and `linkRoute`.
  * Thread: any may read a set it got from rcu_read(), until its next quiet point.
