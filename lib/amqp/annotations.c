@@ -7,6 +7,8 @@
 
 #define PREFIX "x-opt-qd."
 #define PREFIX_LENGTH (sizeof PREFIX - 1)
+#define EXCHANGED "x-opt-trunkline.exchanged"
+#define EXCHANGED_LENGTH (sizeof EXCHANGED - 1)
 
 /* A value of the section lies in a map, and that in a described value: it is to be readable there (AMQP_DEPTH_MAX). */
 enum { DEPTH = 2 };
@@ -19,7 +21,8 @@ static const char MALFORMED[] = "message annotations are malformed";
 static inline enum amqp_annotation meaning(const uint8_t *key, size_t n)
 {
     if (n < PREFIX_LENGTH || memcmp(key, PREFIX, PREFIX_LENGTH) != 0)
-        return AMQP_ANNOTATION_OTHER;
+        return n == EXCHANGED_LENGTH && memcmp(key, EXCHANGED, n) == 0 ? AMQP_ANNOTATION_EXCHANGED
+                                                                       : AMQP_ANNOTATION_OTHER;
     const uint8_t *name = key + PREFIX_LENGTH;
     switch (n - PREFIX_LENGTH) {
     case 0:
@@ -87,6 +90,9 @@ static enum err read_value(struct amqp_reader *r, enum amqp_annotation what, str
                            const char **why)
 {
     switch (what) {
+    case AMQP_ANNOTATION_EXCHANGED:
+        *why = "exchanged not a valid binary";
+        return amqp_read_binary(r, &a->exchanged);
     case AMQP_ANNOTATION_TO:
         *why = "to-override not a valid string type";
         return amqp_read_string(r, &a->to);
@@ -224,6 +230,7 @@ bool amqp_annotations_have_passed(const struct amqp_annotations *a, struct slice
 
 /* Keys, encoded: sym8. */
 #define KEY(length, name) "\xa3" length PREFIX name
+static const char KEY_EXCHANGED[] = "\xa3\x19" EXCHANGED;
 static const char KEY_PHASE[] = KEY("\x0e", "phase") "\x54", KEY_STREAM[] = KEY("\x0f", "stream") "\x54\x01",
                   KEY_TO[] = KEY("\x0b", "to"), KEY_INGRESS[] = KEY("\x10", "ingress"),
                   KEY_TRACE[] = KEY("\x0e", "trace");
@@ -261,6 +268,10 @@ static bool needs_long_form(size_t n, uint32_t count)
 static struct plan plan_section(const struct amqp_annotations *a, struct slice node_id)
 {
     struct plan p = {.map = a->user.len, .count = a->user_count};
+    if (a->exchanged.data) {
+        p.map += LENGTH(KEY_EXCHANGED) + string_size(a->exchanged.len);
+        p.count += 2;
+    }
     if (a->phase) {
         p.map += LENGTH(KEY_PHASE) + 1;
         p.count += 2;
@@ -315,16 +326,22 @@ static uint8_t *put_head(uint8_t *at, bool is_long, uint8_t code8, uint8_t code3
     return at + 3;
 }
 
-static uint8_t *put_string(uint8_t *at, struct slice s)
+/* Octets behind their length, in the shorter of two forms. */
+static uint8_t *put_octets(uint8_t *at, uint8_t code8, uint8_t code32, struct slice s)
 {
     if (s.len > 255) {
-        at[0] = AMQP_CODE_STR32;
+        at[0] = code32;
         amqp_put32(at + 1, (uint32_t)s.len);
         return put(at + 5, s.data, s.len);
     }
-    at[0] = AMQP_CODE_STR8;
+    at[0] = code8;
     at[1] = (uint8_t)s.len;
     return put(at + 2, s.data, s.len);
+}
+
+static uint8_t *put_string(uint8_t *at, struct slice s)
+{
+    return put_octets(at, AMQP_CODE_STR8, AMQP_CODE_STR32, s);
 }
 
 static uint8_t *put_short_ids(uint8_t *at, const struct amqp_annotations *a)
@@ -355,6 +372,8 @@ size_t amqp_annotations_write(void *out, size_t capacity, const struct amqp_anno
     at = put_head(at, p.has_long_map, AMQP_CODE_MAP8, AMQP_CODE_MAP32, p.map, p.count);
     if (a->user_count)
         at = put(at, a->user.data, a->user.len);
+    if (a->exchanged.data)
+        at = put_octets(PUT_KEY(at, KEY_EXCHANGED), AMQP_CODE_VBIN8, AMQP_CODE_VBIN32, a->exchanged);
     if (a->phase) {
         at = PUT_KEY(at, KEY_PHASE);
         *at++ = a->phase;

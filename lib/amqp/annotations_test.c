@@ -850,6 +850,44 @@ static void test_annotations_changed_at_random_are_refused_or_passed_on_well(voi
     assert_true(taken > 1000 && refused > 1000);
 }
 
+/* ---- what exchanges write ---- */
+
+/* x-opt-trunkline.exchanged: binary of three octets */
+#define EXCHANGED "a319782d6f70742d7472756e6b6c696e652e65786368616e676564"
+
+/* Old routers take it for an entry of the user, and write those first: so it stands between the user's and theirs. */
+static void test_annotations_of_an_exchange_stand_where_an_old_router_keeps_them(void **state)
+{
+    (void)state;
+    static const uint8_t user[] = {0xa3, 1, 'u', 0x54, 7}, octets[] = {1, 2, 3};
+    const struct amqp_annotations a = {.user = {NULL, user, sizeof user},
+                                       .user_count = 2,
+                                       .exchanged = {NULL, octets, sizeof octets},
+                                       .to = text("q"),
+                                       .ingress = text("0/A")};
+    struct slice section = written(&a, text("0/A"));
+    struct slice hoped =
+        of_hex("005372c1650a"
+               "a301755407" EXCHANGED "a003010203" TO "a10171" INGRESS "a103302f41" TRACE "c00601a103302f41");
+    assert_same_octets(section, hoped);
+    struct amqp_annotations b = read_well(section);
+    assert_int_equal(b.user_count, 2);
+    assert_int_equal(b.exchanged.len, 3);
+    assert_memory_equal(b.exchanged.data, octets, 3);
+    assert_true(is_text(b.to, "q"));
+    assert_int_equal(b.trace.count, 1);
+    drop(section);
+    drop(hoped);
+}
+
+static void test_annotations_of_an_exchange_of_another_type_are_refused(void **state)
+{
+    (void)state;
+    struct slice section = of_hex("005372c12102" EXCHANGED "a103010203");
+    assert_refused(section, "exchanged not a valid binary");
+    drop(section);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -881,6 +919,8 @@ int main(void)
         cmocka_unit_test(test_annotations_that_are_no_map_are_refused),
         cmocka_unit_test(test_annotations_whose_entries_are_malformed_are_refused),
         cmocka_unit_test(test_annotations_that_nest_too_deep_in_their_section_are_refused),
+        cmocka_unit_test(test_annotations_of_an_exchange_stand_where_an_old_router_keeps_them),
+        cmocka_unit_test(test_annotations_of_an_exchange_of_another_type_are_refused),
         cmocka_unit_test(test_annotations_changed_at_random_are_refused_or_passed_on_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,7 +91,8 @@ static bool is_proxied(const struct address *a)
 static uint32_t receivers_here(const struct address *a) ON_CONTROL
 {
     const struct own_link *out = a->proxy ? a->proxy->out.link : NULL;
-    return a->receiver_count - (out && own_link_link(out) && own_link_is_bound(out) ? 1 : 0);
+    return a->receiver_count + (address_exchange(a) ? 1 : 0) -
+           (out && own_link_link(out) && own_link_is_bound(out) ? 1 : 0);
 }
 
 static uint32_t senders_of(const struct address *a) ON_CONTROL

@@ -1,12 +1,12 @@
 /* edge_proxy.h -- the links by which an edge router shares in the network's addresses, one or two for each of its own.
  *
- *   inlink    our receiver of an address that has receivers here: the interior router sees one receiver
+ *   inlink    our receiver of an address that has receivers here, or an exchange: the interior router sees one receiver
  *   outlink   our sender to an address that targeted senders here use: it receives from the address here only while the
  *             interior router says by a tracking message that there is somebody elsewhere, so senders have no credit
  *             before
  *
  *   first receiver here -> inlink attached;  last one gone -> detached.  First and last targeted sender: the outlink
- *   likewise. Neither counts the other of the two.
+ *   likewise. Neither counts the other of the two. An exchange is a receiver, whoever has attached.
  *   the uplink changes: all are attached anew there
  *   the interior router ends or refuses one:  tried again, while it is wanted, RETRY_MS after the first that was ended
  *

@@ -1,6 +1,7 @@
 #include <router/route/exchange.h>
 
 #include <router/route/address_name.h>
+#include <router/route/exchange_keys.h>
 #include <router/route/here.h>
 #include <router/route/phase.h>
 #include <router/route/registry.h>
@@ -9,6 +10,7 @@
 #include <trunkline/amqp/annotations.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
+#include <trunkline/base/log.h>
 #include <trunkline/base/rcu.h>
 
 /* Relaxed: they order nothing. */
@@ -40,14 +42,16 @@ struct exchange {
     struct list bindings; /* of struct binding.of_exchange */
     uint32_t binding_count;
     struct counters counters;
+    uint64_t source;         /* of the numbers that it gives to messages, which are those of counters.received */
+    struct stamps *passed;   /* messages that have come from other exchanges */
+    _Atomic bool has_warned; /* that one has come again; orders nothing */
 };
 
 /* What routing threads see of an exchange: replaced whole when a binding comes or goes. The exchange and its bindings
  * outlive it: they are freed by deferred calls behind its own. */
 struct exchange_view {
     struct exchange *exchange; /* its configuration and counters */
-    uint32_t count;
-    struct binding *bindings[];
+    struct exchange_keys *keys;
 };
 
 static struct {
@@ -79,14 +83,24 @@ const char *exchange_error_text(enum exchange_error e)
 
 /* ---- what routing threads see ---- */
 
-static void publish(struct exchange *e) ON_CONTROL
+void exchange_view_reclaim(void *p)
 {
-    struct exchange_view *v = xcalloc(1, sizeof *v + e->binding_count * sizeof v->bindings[0]);
+    struct exchange_view *v = p;
+    exchange_keys_free(&v->keys);
+    free(v);
+}
+
+static const struct exchange_keys *keys_of(const struct exchange *e) ON_CONTROL
+{
+    return address_exchange(e->address)->keys;
+}
+
+/* keys: taken. */
+static void publish(struct exchange *e, struct exchange_keys *keys) ON_CONTROL
+{
+    struct exchange_view *v = xcalloc(1, sizeof *v);
     v->exchange = e;
-    list_for_each(n, &e->bindings)
-    {
-        v->bindings[v->count++] = list_entry(n, struct binding, of_exchange);
-    }
+    v->keys = keys;
     registry_set_exchange(e->address, v);
 }
 
@@ -130,6 +144,7 @@ static void exchange_free(void *p)
     free((char *)e->conf.address);
     free((char *)e->conf.alternate);
     free(e->alternate.key);
+    stamps_free(&e->passed);
     free(e);
 }
 
@@ -168,11 +183,15 @@ enum exchange_error exchange_add(const struct exchange_conf *conf, struct exchan
     e->conf.address = xstrdup(conf->address);
     e->conf.alternate = copy_or_null(conf->alternate);
     e->alternate = alternate;
+    struct stamp first;
+    stamp_start(&first);
+    e->source = first.source;
+    e->passed = stamps_new();
     list_init(&e->bindings);
     list_append(&all.exchanges, &e->node);
     e->address = registry_use_address(own.key);
     free(own.key);
-    publish(e);
+    publish(e, exchange_keys_new(conf->is_mqtt));
     *out = e;
     return EXCHANGE_OK;
 }
@@ -209,13 +228,14 @@ void exchanges_stop(void)
 
 static bool is_there(const struct exchange *e, const char *key, const struct hop *h) ON_CONTROL
 {
-    list_for_each(n, &e->bindings)
-    {
-        const struct binding *b = list_entry(n, struct binding, of_exchange);
-        if (strcmp(b->conf.key, key) == 0 && strcmp(b->hop.key, h->key) == 0)
-            return true;
-    }
-    return false;
+    struct binding_list like;
+    bool found = false;
+    binding_list_init(&like);
+    exchange_keys_like(keys_of(e), key, &like);
+    for (uint32_t i = 0; i < like.count && !found; i++)
+        found = strcmp(like.at[i]->conf.key, key) == 0 && strcmp(like.at[i]->hop.key, h->key) == 0;
+    binding_list_fini(&like);
+    return found;
 }
 
 enum exchange_error binding_add(const struct binding_conf *conf, struct binding **out)
@@ -245,7 +265,7 @@ enum exchange_error binding_add(const struct binding_conf *conf, struct binding 
     list_append(&all.bindings, &b->node);
     list_append(&e->bindings, &b->of_exchange);
     e->binding_count++;
-    publish(e);
+    publish(e, exchange_keys_with(keys_of(e), key, b));
     *out = b;
     return EXCHANGE_OK;
 }
@@ -254,7 +274,7 @@ void binding_remove(struct binding *b)
 {
     struct exchange *e = b->exchange;
     binding_leave(b);
-    publish(e);
+    publish(e, exchange_keys_without(keys_of(e), b->conf.key, b));
     rcu_defer(b, binding_free);
 }
 
@@ -345,7 +365,11 @@ uint64_t binding_matched(const struct binding *b)
 struct choice {
     struct exchange_copy *to;
     uint32_t count, size;
-    const struct passage *passage;
+    const struct exchange_message *message;
+    const struct passage *passage; /* as those that are being added see it */
+    struct stamp stamp;            /* which those of a multicast address carry */
+    uint8_t hops;                  /* exchanges on the way to those */
+    struct stamp original;
     uint32_t *round_robin;
 };
 
@@ -360,14 +384,16 @@ static struct exchange_copy *next_copy(struct choice *c)
         c->size = 2 * c->size + 1;
         c->to = xrealloc(c->to, c->size * sizeof *c->to);
     }
-    return &c->to[c->count++];
+    struct exchange_copy *copy = &c->to[c->count++];
+    *copy = (struct exchange_copy){.lineage = {.original = c->original, .hops = c->hops}};
+    return copy;
 }
 
-static struct named_address name_of(const struct address *a)
+static struct named_address name_of(const char *key)
 {
-    const char *text = a->key + 2;
+    const char *text = key + 2;
     return (struct named_address){.text = {.data = (const uint8_t *)text, .len = strlen(text)},
-                                  .phase = phase_number(phase_of_key(a->key))};
+                                  .phase = phase_number(phase_of_key(key))};
 }
 
 static void add_all(struct choice *c, struct address *a, const struct routes *r)
@@ -375,8 +401,12 @@ static void add_all(struct choice *c, struct address *a, const struct routes *r)
     uint32_t most = forward_copies_max(r);
     struct link_token *to = xmalloc(most * sizeof *to + 1);
     uint32_t n = forward_copies(a, r, c->passage, to);
-    for (uint32_t i = 0; i < n; i++)
-        *next_copy(c) = (struct exchange_copy){.to = to[i], .name = name_of(a)};
+    for (uint32_t i = 0; i < n; i++) {
+        struct exchange_copy *copy = next_copy(c);
+        copy->to = to[i];
+        copy->name = name_of(a->key);
+        copy->stamp = c->stamp;
+    }
     free(to);
 }
 
@@ -385,7 +415,9 @@ static bool add_one(struct choice *c, struct address *a)
     struct link_token to;
     if (!forward_choose(a, address_routes(a), c->passage, c->round_robin, &to))
         return false;
-    *next_copy(c) = (struct exchange_copy){.to = to, .name = name_of(a)};
+    struct exchange_copy *copy = next_copy(c);
+    copy->to = to;
+    copy->name = name_of(a->key);
     return true;
 }
 
@@ -406,48 +438,107 @@ static void add_receivers(struct choice *c, struct address *a)
 static void add_uplink(struct choice *c, const struct hop *h)
 {
     struct address *up = here->world->uplink;
-    if (!up || !add_one(c, up))
-        return;
-    c->to[c->count - 1].name = (struct named_address){
-        .text = {.data = (const uint8_t *)h->key + 2, .len = strlen(h->key) - 2}, .phase = h->phase};
+    if (up && add_one(c, up))
+        c->to[c->count - 1].name = name_of(h->key);
 }
 
+static void tell_of_circle(struct exchange *e)
+{
+    if (!atomic_exchange_explicit(&e->has_warned, true, memory_order_relaxed))
+        LOG(ROUTER_CORE, INFO,
+            "Exchange '%s' is in a circle of exchanges: a message that comes to it again is not passed on again",
+            e->conf.name);
+}
+
+/* The message is at e. Result: false, it has been here before, or comes from too far. */
+static bool enter(struct choice *c, struct exchange *e)
+{
+    if (c->hops &&
+        (c->hops >= LINEAGE_MAX || c->original.source == e->source || !stamps_pass(e->passed, &c->original))) {
+        tell_of_circle(e);
+        return false;
+    }
+    uint64_t number = atomic_fetch_add_explicit(&e->counters.received, 1, memory_order_relaxed) + 1;
+    if (c->hops == 0)
+        c->original = (struct stamp){.source = e->source, .number = number};
+    c->hops++;
+    return true;
+}
+
+static void add_hops(struct choice *c, const struct exchange_view *v, uint32_t before);
+
+/* Result: false, the message has been at the exchange that stands there. */
+static bool add_at(struct choice *c, struct address *a)
+{
+    const struct exchange_view *v = address_exchange(a);
+    uint32_t before = c->count;
+    if (v && !enter(c, v->exchange))
+        return false;
+    add_receivers(c, a);
+    if (v) {
+        add_hops(c, v, before);
+        c->hops--;
+    }
+    return true;
+}
+
+/* Copies for a next hop begin here: their ways are those of a message that a client has sent. */
 static void add_hop(struct choice *c, const struct hop *h)
 {
     struct address *a = table_find(here->world->table, h->key, strlen(h->key));
+    struct address *up = here->world->uplink;
+    struct passage anew = {.priority = c->message->passage->priority};
+    const struct passage *last = c->passage;
+    struct stamp last_stamp = c->stamp;
     uint32_t before = c->count;
-    if (a && !a->in_process)
-        add_receivers(c, a);
-    if (c->count == before)
-        add_uplink(c, h);
+    if (up && a && a->distribution == DISTRIBUTION_MULTICAST)
+        anew.up = address_routes(up);
+    c->passage = &anew;
+    c->stamp = here->world->stamps ? here_next_stamp() : (struct stamp){0};
+    if (!a || a->in_process || add_at(c, a))
+        if (c->count == before)
+            add_uplink(c, h);
+    c->passage = last;
+    c->stamp = last_stamp;
 }
 
-/* Whether an earlier binding that matches leads there too: one copy for each next hop. */
-static bool is_repeated(const struct exchange_view *v, const bool *matched, uint32_t i)
+static int compare_hops(const void *a, const void *b)
 {
-    for (uint32_t k = 0; k < i; k++)
-        if (matched[k] && strcmp(v->bindings[k]->hop.key, v->bindings[i]->hop.key) == 0)
-            return true;
-    return false;
+    return strcmp((*(struct binding *const *)a)->hop.key, (*(struct binding *const *)b)->hop.key);
 }
 
+/* One copy for each next hop, however many of the bindings lead there. */
 static void add_matching(struct choice *c, const struct exchange_view *v, const struct slice *subject)
 {
-    bool *matched = xcalloc(v->count + 1, sizeof *matched);
-    for (uint32_t i = 0; i < v->count; i++) {
-        struct binding *b = v->bindings[i];
-        matched[i] =
-            exchange_key_matches(b->conf.key, (const char *)subject->data, subject->len, v->exchange->conf.is_mqtt);
-        if (!matched[i])
-            continue;
-        count_one(&b->matched);
-        if (!is_repeated(v, matched, i))
-            add_hop(c, &b->hop);
+    struct binding_list matched;
+    binding_list_init(&matched);
+    exchange_keys_match(v->keys, (const char *)subject->data, subject->len, &matched);
+    if (matched.count > 1)
+        qsort(matched.at, matched.count, sizeof *matched.at, compare_hops);
+    for (uint32_t i = 0; i < matched.count; i++) {
+        count_one(&matched.at[i]->matched);
+        if (i == 0 || compare_hops(&matched.at[i - 1], &matched.at[i]) != 0)
+            add_hop(c, &matched.at[i]->hop);
     }
-    free(matched);
+    binding_list_fini(&matched);
 }
 
-/* Receivers of the exchange's own address. */
+/* Those that the bindings say, or the alternate address. before: the copies there were when the message came to it. */
+static void add_hops(struct choice *c, const struct exchange_view *v, uint32_t before)
+{
+    struct exchange *e = v->exchange;
+    const struct slice *subject = &c->message->subject;
+    if (subject->data)
+        add_matching(c, v, subject);
+    if (c->count == before && e->alternate.key) {
+        add_hop(c, &e->alternate);
+        if (c->count != before)
+            count_one(&e->counters.diverted);
+    }
+    count_one(c->count != before ? &e->counters.forwarded : &e->counters.dropped);
+}
+
+/* Receivers of the address that the message came to. */
 static void add_own(struct choice *c, struct address *a)
 {
     const struct passage *p = c->passage;
@@ -459,31 +550,22 @@ static void add_own(struct choice *c, struct address *a)
         c->to[i].is_own = true;
 }
 
-/* Those that the bindings say, or the alternate address. */
-static void add_hops(struct choice *c, const struct exchange_view *v, const struct slice *subject)
-{
-    struct exchange *e = v->exchange;
-    count_one(&e->counters.received);
-    if (subject->data)
-        add_matching(c, v, subject);
-    if (c->count == 0 && e->alternate.key) {
-        add_hop(c, &e->alternate);
-        if (c->count)
-            count_one(&e->counters.diverted);
-    }
-    count_one(c->count ? &e->counters.forwarded : &e->counters.dropped);
-}
-
-uint32_t exchange_copies(const struct address *a, const struct slice *subject, const struct passage *p,
-                         uint32_t *round_robin, struct exchange_copy **out)
+bool exchange_copies(struct address *a, const struct exchange_message *m, uint32_t *round_robin,
+                     struct exchange_copies *out)
 {
     const struct exchange_view *v = address_exchange(a);
-    const struct passage anew = {.priority = p->priority};
-    struct choice c = {.passage = p, .round_robin = round_robin};
-    add_own(&c, (struct address *)a);
-    c.passage = &anew;
-    if (v) /* it may have been removed since the caller looked */
-        add_hops(&c, v, subject);
-    *out = c.to;
-    return c.count;
+    struct choice c = {.message = m,
+                       .passage = m->passage,
+                       .stamp = m->stamp,
+                       .hops = m->lineage.hops,
+                       .original = m->lineage.original,
+                       .round_robin = round_robin};
+    *out = (struct exchange_copies){0};
+    if (v && !enter(&c, v->exchange)) /* NULL: it has been removed since the caller looked */
+        return false;
+    add_own(&c, a);
+    if (v)
+        add_hops(&c, v, 0);
+    *out = (struct exchange_copies){.to = c.to, .count = c.count};
+    return true;
 }

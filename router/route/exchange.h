@@ -2,19 +2,24 @@
  * matches it, and to the address's own receivers.
  *
  *   message to the exchange's address -> its own receivers, and each distinct next hop of the bindings that match
+ *   next hop is an exchange's address here: -> likewise, from there on
  *   nobody has had it:                   the alternate address, if there is one; else released (settled: dropped)
  *   a message without a subject:         matches no binding, not even `#`
+ *   it has been at this exchange:        nobody; released
  *
  * Copies are settled ones. The sender's delivery is accepted when all of them have left, and its credit comes back
  * then: a slow receiver of one next hop slows the senders, and nothing is queued without bound. A copy for a next hop
- * that goes to another router begins there anew, with this router as its ingress; one for receivers of the address
- * itself goes on as the message came, so that it goes to nobody twice. What another router has sent here goes to the
- * others' receivers only if it is multicast, or has receivers here, too: the exchange is one that has it. A next hop
- * that is an exchange's address is to that address's own receivers.
+ * that goes to another router begins there anew, with this router as its ingress, and with a stamp of its own if it is
+ * multicast; one for receivers of the address itself goes on as the message came, so that it goes to nobody twice. What
+ * another router has sent here goes to the others' receivers only if it is multicast, or has receivers here, too: the
+ * exchange is one that has it.
  *
- * Keys: amqp: words separated by `.`, `*` is one of them, `#` any number. mqtt: levels separated by `/`, `+` is one,
- * `#`, last only, any number. The address exists, is announced to other routers, and gives its senders credit, for as
- * long as the exchange does.
+ * Invariant: an exchange passes each message on once, however exchanges are bound to each other, and wherever they are.
+ * All copies of a message carry the number that its first exchange gave it (lineage.h); that one knows its own numbers,
+ * and the others remember those that have come. What a container sends is a new message.
+ *
+ * What keys are, is said in exchange_keys.h. The address exists, is announced to other routers, and gives its senders
+ * credit, for as long as the exchange does.
  *
  * Source: management reference 4.8, exchange, binding; wire-protocol reference 5.8.
  * Thread: control, except where said.
@@ -23,6 +28,7 @@
 #define TRUNKLINE_ROUTE_EXCHANGE_H
 
 #include <router/route/forward.h>
+#include <router/route/lineage.h>
 #include <router/route/table.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -90,24 +96,37 @@ struct exchange_counts {
 void exchange_counts(const struct exchange *e, struct exchange_counts *out) ON_CONTROL;
 uint64_t binding_matched(const struct binding *b) ON_CONTROL;
 
+/* Free what routing threads have seen of an exchange. For rcu_defer(). Thread: any. */
+void exchange_view_reclaim(void *view);
+
 /* ---- what routing threads use ---- */
+
+struct exchange_message {
+    struct slice subject;          /* data NULL: none */
+    const struct passage *passage; /* how it came */
+    struct stamp stamp;            /* under which it goes on to receivers of its address; number 0: none */
+    struct lineage lineage;        /* what it carries of exchanges; hops 0: it has been at none */
+};
 
 /* One copy of a message. */
 struct exchange_copy {
     struct link_token to;
     struct named_address name; /* for the next router; good until the next quiet point */
-    bool is_own;               /* for a receiver of the exchange's own address */
+    struct stamp stamp;        /* number 0: none */
+    struct lineage lineage;
+    bool is_own; /* for a receiver of the exchange's own address */
 };
 
-/* Where the copies of a message to a go, each counted as sent to its link. subject: data NULL: none. p: how it came.
- *   Ownership: *out is the caller's to free.
- *   Result: how many; 0: nobody can have it. Thread: a routing thread. */
-uint32_t exchange_copies(const struct address *a, const struct slice *subject, const struct passage *p,
-                         uint32_t *round_robin, struct exchange_copy **out);
+struct exchange_copies {
+    struct exchange_copy *to; /* to free */
+    uint32_t count;           /* 0: nobody can have it */
+};
 
-/* Whether a key matches a subject. Costs at most the product of their lengths. Thread: any. */
-bool exchange_key_matches(const char *key, const char *subject, size_t len, bool is_mqtt);
-/* Thread: any. */
-bool exchange_key_is_good(const char *key, bool is_mqtt);
+/* Where the copies of a message to a go, each counted as sent to its link.
+ *   Ownership: *out is the caller's. Result: false, it has been here before, and goes nowhere. Thread: a routing
+ * thread.
+ */
+bool exchange_copies(struct address *a, const struct exchange_message *m, uint32_t *round_robin,
+                     struct exchange_copies *out);
 
 #endif

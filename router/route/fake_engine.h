@@ -84,15 +84,15 @@ bool amqp_link_is_open(const struct amqp_link *lk)
 }
 
 /* Exchanges are tested where they are: system tests, and exchange_test.c. */
-bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct slice *message, const struct address *to,
-                       const struct slice *subject, const struct passage *p)
+bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct slice *message, struct address *to,
+                       struct exchange_message *e, enum refusal *why)
 {
     (void)l;
     (void)t;
     (void)message;
     (void)to;
-    (void)subject;
-    (void)p;
+    (void)e;
+    (void)why;
     return false;
 }
 

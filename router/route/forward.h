@@ -86,6 +86,12 @@ struct address *forward_find_named(struct slice text, enum refusal *why);
  * than 0; else it need not be told. Borrowed from a. */
 struct named_address forward_name_of(const struct address *a);
 
+/* What the next router is to hear of a message beside what is written on it. */
+struct tidings {
+    struct named_address for_; /* of length 0: as it came */
+    struct slice exchanged;    /* likewise */
+};
+
 /* A consumer's outcome as it is passed on: modified always says delivery-failed (wire-protocol reference 4.5). */
 struct relayed_state {
     struct amqp_state state;

@@ -184,7 +184,8 @@ static void test_forward_multicast_follows_the_ingress_and_shuns_the_trace(void 
 static struct slice written_for_router(const struct slice *message, const struct named_address *for_)
 {
     struct rewritten w;
-    assert_true(rewrite_for_router(message, NULL, for_, &w));
+    const struct tidings tidings = {.for_ = *for_};
+    assert_true(rewrite_for_router(message, NULL, &tidings, &w));
     struct slice whole = rewritten_whole(message, &w);
     rewritten_fini(&w);
     return whole;

@@ -38,6 +38,13 @@ struct route_here {
 /* The calling thread's. */
 extern _Thread_local struct route_here *here;
 
+/* Another message of this worker's. */
+static inline struct stamp here_next_stamp(void)
+{
+    here->last_stamp.number++;
+    return here->last_stamp;
+}
+
 /* The time of this loop turn. */
 static inline mono_ms here_now(void)
 {

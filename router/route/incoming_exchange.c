@@ -18,46 +18,67 @@ static bool track(struct link *l, struct amqp_transfer *t, uint32_t copies)
     return true;
 }
 
+static void send_copy(struct frame f, const struct exchange_copy *to)
+{
+    uint8_t lineage[LINEAGE_LEN];
+    lineage_write(&to->lineage, lineage);
+    f.to = to->name.text;
+    f.phase = to->name.phase;
+    f.stamp = to->stamp;
+    f.exchanged = (struct slice){.data = lineage, .len = to->lineage.hops ? sizeof lineage : 0};
+    here_deliver(to->to, &f);
+}
+
 /* The first frame, to each under the name of its own address; those that follow need none (incoming.c). bare: without
  * what routers have written, for copies that go to other addresses: they begin here. */
 static void send_copies(struct link *l, const struct amqp_transfer *t, const struct slice *message,
-                        const struct slice *bare, const struct exchange_copy *to, uint32_t count)
+                        const struct slice *bare, const struct exchange_copies *to)
 {
-    struct copies *copies = incoming_room_for_copies(l, count);
-    struct frame f = incoming_frame(l, t, message, count);
+    struct copies *copies = incoming_room_for_copies(l, to->count);
+    struct frame f = incoming_frame(l, t, message, to->count);
     f.settled = true;
     f.held = incoming_hold(l, t);
-    copies->count = count;
+    copies->count = to->count;
     l->in.way = t->more ? INCOMING_EXCHANGE : INCOMING_IDLE;
-    for (uint32_t i = 0; i < count; i++)
-        copies->to[i] = to[i].to;
-    for (uint32_t i = 0; i < count; i++) {
-        f.payload = to[i].is_own ? *message : *bare;
-        f.annotated = to[i].is_own && l->in.current_annotated;
-        f.to = to[i].name.text;
-        f.phase = to[i].name.phase;
-        here_deliver(to[i].to, &f);
+    for (uint32_t i = 0; i < to->count; i++)
+        copies->to[i] = to->to[i].to;
+    for (uint32_t i = 0; i < to->count; i++) {
+        f.payload = to->to[i].is_own ? *message : *bare;
+        f.annotated = to->to[i].is_own && l->in.current_annotated;
+        send_copy(f, &to->to[i]);
     }
 }
 
-bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct slice *message, const struct address *to,
-                       const struct slice *subject, const struct passage *p)
+/* Of what an edge router's anonymous sender sends to a multicast address, a copy goes to its interior router, too. */
+static void add_uplink(const struct link *l, const struct address *to, struct passage *p)
 {
-    struct exchange_copy *copies;
-    uint32_t count = exchange_copies(to, subject, p, &l->in.round_robin, &copies);
-    bool is_sent = count && track(l, t, count);
+    const struct address *up = here->world->uplink;
+    if (up && !l->address && !p->edge && to->distribution == DISTRIBUTION_MULTICAST)
+        p->up = address_routes(up);
+}
+
+bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct slice *message, struct address *to,
+                       struct exchange_message *e, enum refusal *why)
+{
+    struct exchange_copies copies;
+    struct passage p = *e->passage;
+    add_uplink(l, to, &p);
+    e->passage = &p;
+    e->stamp = incoming_stamp(l);
+    *why = exchange_copies(to, e, &l->in.round_robin, &copies) ? REFUSAL_RELEASED : REFUSAL_PASSED;
+    bool is_sent = copies.count && track(l, t, copies.count);
     if (is_sent) {
         struct slice bare = {0};
         struct rewritten w;
-        if (l->in.current_annotated && rewrite_bare(message, p->reading, false, &w)) {
+        if (l->in.current_annotated && rewrite_bare(message, p.reading, false, &w)) {
             bare = rewritten_whole(message, &w);
             rewritten_fini(&w);
         }
-        send_copies(l, t, message, bare.buf ? &bare : message, copies, count);
+        send_copies(l, t, message, bare.buf ? &bare : message, &copies);
         l->in.current_annotated = false;
         if (bare.buf)
             buffer_unref(bare.buf);
     }
-    free(copies);
+    free(copies.to);
     return is_sent;
 }

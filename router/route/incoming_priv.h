@@ -46,10 +46,14 @@ void incoming_copies_deliver(const struct copies *c, const struct frame *f);
 
 /* ---- incoming_exchange.c ---- */
 
-/* Pass the message that begins on to wherever the exchange at `to` says. subject: data NULL: it has none.
- *   Result: false, there is nobody to have it. */
-bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct slice *message, const struct address *to,
-                       const struct slice *subject, const struct passage *p);
+/* Under which a multicast message goes on. One that enters the network here gets a stamp, if there is a network. */
+struct stamp incoming_stamp(const struct link *l);
+
+/* Pass the message that begins on to wherever the exchange at `to` says. e: all but its stamp.
+ *   Result: false, there is nobody to have it, or it has been here; *why says what to tell the sender. */
+struct exchange_message;
+bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct slice *message, struct address *to,
+                       struct exchange_message *e, enum refusal *why);
 
 /* ---- incoming_credit.c ---- */
 

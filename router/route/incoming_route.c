@@ -2,6 +2,7 @@
 #include "incoming_priv.h"
 
 #include <router/route/connection.h>
+#include <router/route/exchange.h>
 #include <router/route/here.h>
 #include <router/route/phase.h>
 #include <router/route/rewrite.h>
@@ -123,13 +124,9 @@ static uint32_t choose_copies(struct link *l, struct address *a, const struct ro
     return c->count = forward_copies(a, r, p, c->to);
 }
 
-/* A message that enters the network here gets a stamp, if there is a network. */
-static struct stamp stamp_of(const struct link *l)
+struct stamp incoming_stamp(const struct link *l)
 {
-    if (l->kind != LINK_ENDPOINT || !here->world->stamps)
-        return l->in.stamp;
-    here->last_stamp.number++;
-    return here->last_stamp;
+    return l->kind == LINK_ENDPOINT && here->world->stamps ? here_next_stamp() : l->in.stamp;
 }
 
 /* Result: false, there is nobody to have it. */
@@ -151,7 +148,7 @@ static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct
     _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");
     memcpy(d->token, &c, sizeof c);
     struct frame f = first_frame_of(l, t, payload, c.waiting, a, p);
-    f.stamp = stamp_of(l);
+    f.stamp = incoming_stamp(l);
     l->in.way = t->more ? INCOMING_COPIES : INCOMING_IDLE;
     f.held = incoming_hold(l, t);
     incoming_copies_deliver(l->in.copies, &f);
@@ -209,16 +206,18 @@ static bool deliver_anonymous(struct link *l, struct amqp_transfer *t, const str
     return deliver(l, t, payload, a, p) || (up && a != up && deliver(l, t, payload, up, p));
 }
 
+/* Whether it is a second copy of a multicast message. */
+static bool has_passed(const struct link *l, const struct address *a)
+{
+    return !a->in_process && a->distribution == DISTRIBUTION_MULTICAST && l->in.stamp.number &&
+           !stamps_pass(here->world->stamps, &l->in.stamp);
+}
+
 static void forward(struct link *l, struct amqp_transfer *t, const struct slice *payload, struct address *a,
                     struct passage *p)
 {
     if (a->in_process) {
         incoming_assemble_for(l, payload, a);
-        return;
-    }
-    if (a->distribution == DISTRIBUTION_MULTICAST && l->in.stamp.number &&
-        !stamps_pass(here->world->stamps, &l->in.stamp)) {
-        incoming_discard(l, t, REFUSAL_PASSED);
         return;
     }
     if (l->address ? deliver(l, t, payload, a, p) : deliver_anonymous(l, t, payload, a, p))
@@ -365,10 +364,13 @@ static void send_on(struct link *l, struct amqp_transfer *t, const struct slice 
     struct address *to = destination_of(l, m, v, a, &why);
     if (!to || !passage_of(l, m, v, a, to, p)) {
         incoming_discard(l, t, why);
+    } else if (has_passed(l, to)) {
+        incoming_discard(l, t, REFUSAL_PASSED);
     } else if (address_exchange(to)) {
-        struct slice subject = amqp_message_subject(m, v);
-        if (!incoming_exchange(l, t, message, to, &subject, p))
-            incoming_discard(l, t, REFUSAL_RELEASED);
+        struct exchange_message e = {
+            .subject = amqp_message_subject(m, v), .passage = p, .lineage = lineage_read(a->exchanged)};
+        if (!incoming_exchange(l, t, message, to, &e, &why))
+            incoming_discard(l, t, why);
     } else {
         forward(l, t, message, to, p);
     }

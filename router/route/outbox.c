@@ -28,10 +28,11 @@ struct frame_record {
     struct stamp stamp;
     uint32_t message_format;
     uint8_t first, more, settled, aborted, settles, annotated, streams, needs_offer, held, phase, state_code;
+    uint8_t exchanged_len;
     uint32_t state_len, to_len, tag_len, payload_len;
     struct buffer *buf;  /* counted; NULL: payload follows in line */
     const uint8_t *data; /* in buf */
-    /* state_len, to_len and tag_len octets, then payload_len octets when in line */
+    /* state_len, to_len, tag_len and exchanged_len octets, then payload_len octets when in line */
 };
 
 struct answer_record {
@@ -85,6 +86,7 @@ void outboxes_free(struct outboxes **o)
 static void deliver_frame_record(const struct outbox_handler *h, const struct frame_record *r)
 {
     const uint8_t *tail = (const uint8_t *)(r + 1), *tag = tail + r->state_len + r->to_len;
+    const uint8_t *exchanged = tag + r->tag_len;
     struct frame f = {
         .origin = r->origin,
         .message_format = r->message_format,
@@ -101,8 +103,9 @@ static void deliver_frame_record(const struct outbox_handler *h, const struct fr
         .to = {.data = tail + r->state_len, .len = r->to_len},
         .phase = r->phase,
         .tag = {.data = tag, .len = r->tag_len},
-        .payload = {.buf = r->buf, .data = r->buf ? r->data : tag + r->tag_len, .len = r->payload_len},
+        .payload = {.buf = r->buf, .data = r->buf ? r->data : exchanged + r->exchanged_len, .len = r->payload_len},
         .stamp = r->stamp,
+        .exchanged = {.data = exchanged, .len = r->exchanged_len},
     };
     h->frame(r->to, &f);
     if (r->buf)
@@ -201,7 +204,7 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
 {
     ASSERT(to.worker < o->count);
     bool counted = f->payload.buf && f->payload.len >= COPY_LIMIT;
-    size_t inline_len = f->state.raw.len + f->to.len + f->tag.len + (counted ? 0 : f->payload.len);
+    size_t inline_len = f->state.raw.len + f->to.len + f->tag.len + f->exchanged.len + (counted ? 0 : f->payload.len);
     struct frame_record *r = record_new(o, to.worker, sizeof *r + inline_len, RECORD_FRAME);
     r->to = to;
     r->origin = f->origin;
@@ -221,11 +224,12 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
     r->state_len = (uint32_t)f->state.raw.len;
     r->to_len = (uint32_t)f->to.len;
     r->tag_len = (uint32_t)f->tag.len;
+    r->exchanged_len = (uint8_t)f->exchanged.len;
     r->payload_len = (uint32_t)f->payload.len;
     r->buf = counted ? buffer_ref(f->payload.buf) : NULL;
     r->data = f->payload.data;
     uint8_t *tail = append((uint8_t *)(r + 1), &f->state.raw);
-    tail = append(append(tail, &f->to), &f->tag);
+    tail = append(append(append(tail, &f->to), &f->tag), &f->exchanged);
     if (!counted)
         append(tail, &f->payload);
 }

@@ -36,8 +36,9 @@ struct frame {
     struct slice front;            /* first frame that a link has rewritten: octets before those of the payload; its own
                                     * until it is sent or waits */
     struct slice payload;
-    struct slice tag;   /* first frame on a routed link: the sender's delivery-tag; else empty */
-    struct stamp stamp; /* first frame of a multicast message that goes, or may go, to other routers */
+    struct slice tag;       /* first frame on a routed link: the sender's delivery-tag; else empty */
+    struct stamp stamp;     /* first frame of a multicast message that goes, or may go, to other routers */
+    struct slice exchanged; /* first frame of what an exchange has passed on: lineage.h, as it goes to other routers */
 };
 
 /* What is said about a delivery to where it came from. */

@@ -128,12 +128,12 @@ static const struct amqp_state *state_to_send(const struct link *l, const struct
 /* Result: false, it goes as it came. */
 static bool rewrite_for(const struct link *l, const struct frame *f, struct rewritten *w)
 {
-    const struct named_address for_ = {f->to, f->phase};
+    const struct tidings tidings = {.for_ = {f->to, f->phase}, .exchanged = f->exchanged};
     bool is_own = link_token_is_none(f->origin.link);
     if (l->is_edge && here->world->identity.mode == ROUTER_EDGE && !is_own)
-        return rewrite_for_interior(&f->payload, f->reading, &for_, w);
+        return rewrite_for_interior(&f->payload, f->reading, &tidings, w);
     if (l->kind == LINK_DATA || l->is_edge)
-        return rewrite_for_router(&f->payload, f->reading, &for_, w);
+        return rewrite_for_router(&f->payload, f->reading, &tidings, w);
     return f->annotated && l->conn->strip_out && rewrite_bare(&f->payload, f->reading, false, w);
 }
 
@@ -146,7 +146,7 @@ const struct frame *outgoing_dress(struct link *l, const struct frame *f, struct
     d->frame.payload.data += d->rewritten.replaced;
     d->frame.payload.len -= d->rewritten.replaced;
     d->frame.reading = NULL;
-    d->frame.annotated = l->kind == LINK_DATA;
+    d->frame.annotated = l->kind == LINK_DATA || l->is_edge;
     return &d->frame;
 }
 

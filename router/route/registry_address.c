@@ -2,7 +2,9 @@
 #include "registry_priv.h"
 
 #include <router/route/address_name.h>
+#include <router/route/edge_proxy.h>
 #include <router/route/edge_service.h>
+#include <router/route/exchange.h>
 #include <router/route/link_route.h>
 #include <router/route/network.h>
 #include <router/route/own_link.h>
@@ -270,13 +272,15 @@ void registry_set_exchange(struct address *a, struct exchange_view *v)
     struct exchange_view *last = atomic_load_explicit(&a->exchange, memory_order_relaxed);
     rcu_publish(&a->exchange, v);
     if (last)
-        rcu_defer(last, free);
+        rcu_defer(last, exchange_view_reclaim);
     if (!last && v && a->receiver_count == 0)
         network_address_added(a);
     else if (last && !v && a->receiver_count == 0)
         network_address_removed(a);
     if (!last && v)
         tell_senders(a, false);
+    if (!last != !v)
+        edge_proxy_address_changed(a);
     registry_address_changed(a);
 }
 

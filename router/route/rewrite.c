@@ -85,25 +85,27 @@ static void write_front(const struct slice *message, const struct reading *r, co
     w->replaced = (size_t)r->at + r->len;
 }
 
-/* The annotations that were read, with the address that the message is for. */
-static struct amqp_annotations addressed(const struct reading *r, const struct named_address *for_)
+/* The annotations that were read, with the tidings. */
+static struct amqp_annotations told(const struct reading *r, const struct tidings *tidings)
 {
     struct amqp_annotations a = r->annotations;
-    if (for_->text.len) {
-        a.to = for_->text;
-        a.phase = for_->phase;
+    if (tidings->for_.text.len) {
+        a.to = tidings->for_.text;
+        a.phase = tidings->for_.phase;
     }
+    if (tidings->exchanged.len)
+        a.exchanged = tidings->exchanged;
     return a;
 }
 
-bool rewrite_for_router(const struct slice *message, const struct reading *known, const struct named_address *for_,
+bool rewrite_for_router(const struct slice *message, const struct reading *known, const struct tidings *tidings,
                         struct rewritten *w)
 {
     struct reading read;
     if (!known && !read_message(message, &read))
         return false;
     const struct reading *r = known ? known : &read;
-    struct amqp_annotations a = addressed(r, for_);
+    struct amqp_annotations a = told(r, tidings);
     const struct slice me = here->world->node_id;
     if (!a.ingress.data)
         a.ingress = me;
@@ -111,7 +113,7 @@ bool rewrite_for_router(const struct slice *message, const struct reading *known
     return true;
 }
 
-bool rewrite_for_interior(const struct slice *message, const struct reading *known, const struct named_address *for_,
+bool rewrite_for_interior(const struct slice *message, const struct reading *known, const struct tidings *tidings,
                           struct rewritten *w)
 {
     struct reading read;
@@ -119,9 +121,10 @@ bool rewrite_for_interior(const struct slice *message, const struct reading *kno
     if (!known && !read_message(message, &read))
         return false;
     const struct reading *r = known ? known : &read;
-    if (!for_->text.len && !r->annotations.ingress.data && !r->annotations.trace.count)
+    if (!tidings->for_.text.len && !tidings->exchanged.len && !r->annotations.ingress.data &&
+        !r->annotations.trace.count)
         return false;
-    struct amqp_annotations a = addressed(r, for_);
+    struct amqp_annotations a = told(r, tidings);
     a.ingress = nobody;
     memset(&a.trace, 0, sizeof a.trace);
     write_front(message, r, &a, nobody, w);

@@ -14,7 +14,7 @@
 #include <trunkline/amqp/message.h>
 #include <trunkline/base/buffer.h>
 
-struct named_address;
+struct tidings;
 
 /* What has been read of a message that begins at m; slices are borrowed from it. */
 struct reading {
@@ -37,13 +37,13 @@ void rewritten_fini(struct rewritten *w);
 /* What these do: fill in *w, which is given up by rewritten_fini() then; false, *w needs none: the message goes as it
  * is. Those that take a reading can do with NULL: the message is read. */
 
-/* For the next router: the address it is for (of length 0: as it came), where it entered the mesh (here, if nothing
- * says otherwise), and this router as the last that it has passed, once. Result: false, it could not be read. */
-bool rewrite_for_router(const struct slice *message, const struct reading *known, const struct named_address *for_,
+/* For the next router: the tidings, where it entered the mesh (here, if nothing says otherwise), and this router as the
+ * last that it has passed, once. Result: false, it could not be read. */
+bool rewrite_for_router(const struct slice *message, const struct reading *known, const struct tidings *tidings,
                         struct rewritten *w);
-/* As an edge router passes it on to its interior router, which is where it enters the mesh: the address it is for, and
- * nothing of where it has been. Result: false, there is nothing to change. */
-bool rewrite_for_interior(const struct slice *message, const struct reading *known, const struct named_address *for_,
+/* As an edge router passes it on to its interior router, which is where it enters the mesh: the tidings, and nothing of
+ * where it has been. Result: false, there is nothing to change. */
+bool rewrite_for_interior(const struct slice *message, const struct reading *known, const struct tidings *tidings,
                           struct rewritten *w);
 /* Without the annotations of routers; cut: and without what follows the first of them. Result: false, it could not be
  * read. */

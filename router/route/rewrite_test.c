@@ -5,7 +5,7 @@
 /* header(), properties() */
 static const uint8_t plain[] = {0x00, 0x53, 0x70, 0x45, 0x00, 0x53, 0x73, 0x45};
 static const struct slice plain_message = {.data = plain, .len = sizeof plain};
-static const struct named_address nowhere;
+static const struct tidings nowhere;
 
 static struct slice node(const char *id)
 {
@@ -31,12 +31,12 @@ static struct reading read_well(const struct slice *message)
 }
 
 /* What it is when it is read as a whole, which a reading that is known must not change. */
-static struct slice for_router(const struct slice *message, const struct named_address *for_)
+static struct slice for_router(const struct slice *message, const struct tidings *tidings)
 {
     struct rewritten w, x;
     struct reading known = read_well(message);
-    assert_true(rewrite_for_router(message, NULL, for_, &w));
-    assert_true(rewrite_for_router(message, &known, for_, &x));
+    assert_true(rewrite_for_router(message, NULL, tidings, &w));
+    assert_true(rewrite_for_router(message, &known, tidings, &x));
     assert_int_equal(w.replaced, x.replaced);
     assert_int_equal(w.front.len, x.front.len);
     assert_memory_equal(w.front.data, x.front.data, w.front.len);
@@ -49,7 +49,7 @@ static struct slice for_router(const struct slice *message, const struct named_a
 static void test_rewrite_for_router_writes_ingress_trace_and_destination(void **state)
 {
     (void)state;
-    const struct named_address to = {.text = node("q"), .phase = 3};
+    const struct tidings to = {.for_ = {.text = node("q"), .phase = 3}, .exchanged = node("it")};
     struct slice sent = for_router(&plain_message, &to);
     /* The section stands behind the header, and the rest behind it. */
     assert_memory_equal(sent.data, plain, 4);
@@ -57,6 +57,7 @@ static void test_rewrite_for_router_writes_ingress_trace_and_destination(void **
     struct amqp_annotations a = read_well(&sent).annotations;
     assert_true(a.by_router);
     assert_true(amqp_slice_is(a.to, "q"));
+    assert_true(amqp_slice_is(a.exchanged, "it"));
     assert_int_equal(a.phase, 3);
     assert_true(amqp_slice_is(a.ingress, "0/A"));
     assert_int_equal(a.trace.count, 1);
@@ -66,6 +67,7 @@ static void test_rewrite_for_router_writes_ingress_trace_and_destination(void **
     struct amqp_annotations b = read_well(&on).annotations;
     assert_true(amqp_slice_is(b.ingress, "0/A"));
     assert_true(amqp_slice_is(b.to, "q"));
+    assert_true(amqp_slice_is(b.exchanged, "it"));
     assert_int_equal(b.phase, 3);
     assert_int_equal(b.trace.count, 2);
     buffer_unref(sent.buf);
@@ -94,7 +96,7 @@ static void test_rewrite_for_router_of_a_long_address_needs_more_room(void **sta
     (void)state;
     static char text[2000];
     memset(text, 'x', sizeof text);
-    const struct named_address to = {.text = {.data = (const uint8_t *)text, .len = sizeof text}};
+    const struct tidings to = {.for_ = {.text = {.data = (const uint8_t *)text, .len = sizeof text}}};
     struct slice sent = for_router(&plain_message, &to);
     assert_int_equal(read_well(&sent).annotations.to.len, sizeof text);
     buffer_unref(sent.buf);
@@ -106,7 +108,7 @@ static void test_rewrite_for_interior_says_only_where_it_goes(void **state)
     struct rewritten w;
     struct reading known = read_well(&plain_message);
     assert_false(rewrite_for_interior(&plain_message, &known, &nowhere, &w));
-    const struct named_address to = {.text = node("q")};
+    const struct tidings to = {.for_ = {.text = node("q")}};
     struct slice sent = for_router(&plain_message, &to);
     assert_true(rewrite_for_interior(&sent, NULL, &nowhere, &w));
     struct slice up = rewritten_whole(&sent, &w);

@@ -30,7 +30,7 @@ static void address_free(void *p)
 {
     struct address *a = p;
     free(atomic_load_explicit(&a->routes, memory_order_relaxed));
-    free(atomic_load_explicit(&a->exchange, memory_order_relaxed));
+    ASSERT(!atomic_load_explicit(&a->exchange, memory_order_relaxed)); /* it holds the address */
     free(a->remotes);
     free(a->key);
     free(a);

@@ -69,6 +69,7 @@ static void pass_on(const struct amqp_annotations *a)
     assert_same_trace(a, &b);
     ASSERT(b.user_count == a->user_count && b.phase == a->phase && b.stream == a->stream);
     assert_same(a->user, b.user);
+    assert_same(a->exchanged, b.exchanged);
     assert_same(a->to, b.to);
     assert_same(a->ingress, b.ingress);
     struct slice again = write_exactly(&b, (struct slice){0});
@@ -88,10 +89,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t n)
         if (e != OK)
             continue;
         assert_inside(a.user, section);
+        assert_inside(a.exchanged, section);
         assert_inside(a.to, section);
         assert_inside(a.ingress, section);
         assert_inside(a.trace.ids, section);
         ASSERT(!only_user || (a.trace.count == 0 && !a.to.data && !a.ingress.data && !a.phase && !a.stream));
+        ASSERT(!only_user || !a.exchanged.data);
         pass_on(&a);
     }
     return 0;

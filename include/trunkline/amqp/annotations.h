@@ -4,6 +4,8 @@
  *   00 53 72           descriptor: message-annotations
  *   c1 SS CC           map8, or d1 with four octets each: size, count of keys and values
  *   ...                the user's entries, as they came
+ *   x-opt-trunkline.exchanged  a0 LL ...  binary: the exchanges it has passed (router/route/lineage.h). Routers before
+ *                      us take it for an entry of the user, and carry it on at its place
  *   x-opt-qd.phase     54 PP          int: phase of the destination; absent: 0
  *   x-opt-qd.stream    54 01          int: its presence says: forward as it comes
  *   x-opt-qd.to        a1 LL ...      string: where the message goes; absent: where its properties say
@@ -35,6 +37,7 @@ enum amqp_annotation {
     AMQP_ANNOTATION_OTHER,    /* does not begin "x-opt-qd." */
     AMQP_ANNOTATION_UNKNOWN,  /* does, but is none of those below */
     AMQP_ANNOTATION_OBSOLETE, /* "x-opt-qd.class" and the bare prefix: router entries that say nothing */
+    AMQP_ANNOTATION_EXCHANGED,
     AMQP_ANNOTATION_PHASE,
     AMQP_ANNOTATION_STREAM,
     AMQP_ANNOTATION_TO,
@@ -59,7 +62,7 @@ struct amqp_annotations {
     bool is_mixed;       /* and others behind them, which are not among the user's here */
     uint8_t phase;
     bool stream;
-    struct slice to, ingress; /* data NULL: absent */
+    struct slice exchanged, to, ingress; /* data NULL: absent */
     struct {
         struct slice ids;  /* encoded strings: walk over them with amqp_read_string() */
         uint32_t count;    /* 0: no trace, or an empty one */
@@ -78,8 +81,8 @@ enum err amqp_annotations_read(struct slice section, bool only_user, struct amqp
 /* Whether the trace names this node id: the message has been there. */
 bool amqp_annotations_have_passed(const struct amqp_annotations *a, struct slice node_id);
 
-/* Write the section: the user's entries, then what of phase (not 0), stream, to, ingress and trace there is, in the
- * smallest encodings, with node_id (of length 0: none) as the trace's last.
+/* Write the section: the user's entries, then what of exchanged, phase (not 0), stream, to, ingress and trace there is,
+ * in the smallest encodings, with node_id (of length 0: none) as the trace's last.
  *   Result: the octets needed; 0: the section is empty and left out. Nothing is stored when they are more than
  *           capacity. */
 size_t amqp_annotations_write(void *out, size_t capacity, const struct amqp_annotations *a, struct slice node_id);
@@ -88,9 +91,10 @@ size_t amqp_annotations_write(void *out, size_t capacity, const struct amqp_anno
 static inline size_t amqp_annotations_size_max(const struct amqp_annotations *a, struct slice node_id)
 {
     /* Heads at their longest: of the section 3 + 9, of keys, integers, strings and the list. */
-    enum { PHASE = 2 + 14 + 2, STREAM = 2 + 15 + 2, TO = 2 + 11 + 5, INGRESS = 2 + 16 + 5, TRACE = 2 + 14 + 9 + 5 };
-    return 3 + 9 + PHASE + STREAM + TO + INGRESS + TRACE + a->user.len + a->to.len + a->ingress.len + a->trace.ids.len +
-           node_id.len;
+    enum { EXCHANGED = 2 + 25 + 5, PHASE = 2 + 14 + 2, STREAM = 2 + 15 + 2, TO = 2 + 11 + 5, INGRESS = 2 + 16 + 5 };
+    enum { TRACE = 2 + 14 + 9 + 5 };
+    return 3 + 9 + EXCHANGED + PHASE + STREAM + TO + INGRESS + TRACE + a->user.len + a->exchanged.len + a->to.len +
+           a->ingress.len + a->trace.ids.len + node_id.len;
 }
 
 #endif

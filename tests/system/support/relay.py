@@ -5,6 +5,7 @@
         relay.hold(); relay.resume()             # bytes wait, none is lost; both ends see an open, silent connection
         relay.cut(); relay.mend()                # connections are reset, new ones refused; from mend() on they are let in
         slow = relays.to(port, rate=2_000_000)   # octets in a second, each way
+    seen = relay.tap()                       # a bytearray of what passes from now on, either way
 """
 import selectors
 import socket
@@ -36,7 +37,7 @@ class _Pipe:
 class Relay:
     def __init__(self, relays, port, rate=None):
         self.relays, self.to_port, self.rate = relays, port, rate
-        self.held, self.is_cut = False, False
+        self.held, self.is_cut, self.tapped = False, False, None
         self.listener = socket.socket()
         if rate:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
@@ -51,6 +52,10 @@ class Relay:
 
     def resume(self):
         self.relays.do(lambda: setattr(self, "held", False))
+
+    def tap(self):
+        self.relays.do(lambda: setattr(self, "tapped", bytearray()))
+        return self.tapped
 
     def cut(self):
         def reset():
@@ -163,6 +168,8 @@ class Relays:
                     data = sock.recv(65536)
                     pipe.ended = not data
                     pipe.waiting += data
+                    if relay.tapped is not None:
+                        relay.tapped += data
                 if pipe.target is sock and ready & selectors.EVENT_WRITE and pipe.waiting:
                     sent = sock.send(pipe.waiting[:pipe.allowed()])
                     del pipe.waiting[:sent]
