@@ -237,11 +237,22 @@ void amqp_conn_fail(struct amqp_conn *c, const char *condition, const char *form
     enter_state(c, CONN_CLOSED);
 }
 
+static void say_settled(struct amqp_conn *c)
+{
+    list_for_each(n, &c->priv->dirty_sessions)
+    {
+        struct amqp_session *s = list_entry(n, struct amqp_session, dirty);
+        if (amqp_session_is_up(s))
+            amqp_session_say_settled(s);
+    }
+}
+
 void amqp_conn_close(struct amqp_conn *c, const struct amqp_error *error)
 {
     struct amqp_conn_priv *p = c->priv;
     if (p->state >= CONN_CLOSING)
         return;
+    say_settled(c);
     if (error)
         remember_error(p, error->condition, error->description);
     enter_state(c, CONN_CLOSING);

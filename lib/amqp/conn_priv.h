@@ -221,6 +221,9 @@ void amqp_receive_transfer(struct amqp_session *s, struct amqp_reader body);
 void amqp_receive_disposition(struct amqp_session *s, struct amqp_reader body);
 /* Turn the session's batches into frames. */
 void amqp_session_flush(struct amqp_session *s);
+/* Of these, what has been settled: it is said before what ends the link, the session or the connection, because the
+ * peer gives up what is unsettled then. The session is up. */
+void amqp_session_say_settled(struct amqp_session *s);
 /* Remember to say that deliveries first..last are settled. */
 void amqp_settled_later(struct amqp_session *s, struct settled_batch *b, uint32_t first, uint32_t last, uint8_t state);
 

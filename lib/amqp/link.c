@@ -475,6 +475,7 @@ enum err amqp_link_accept_with(struct amqp_link *lk, const struct amqp_attach_te
 
 static void emit_detach(struct amqp_link *lk, bool closed, const struct amqp_error *error)
 {
+    amqp_session_say_settled(lk->session);
     struct frame_ending f = {
         .performative = AMQP_DESC_DETACH, .handle = lk->local_handle, .closed = closed, .error = error};
     if (!amqp_session_emit(lk->session, frame_write_ending, &f)) {

@@ -284,14 +284,19 @@ static void flush_batch(struct amqp_session *s, struct settled_batch *b, bool as
     }
 }
 
+void amqp_session_say_settled(struct amqp_session *s)
+{
+    flush_batch(s, &s->said_incoming, true);
+    flush_batch(s, &s->said_outgoing, false);
+}
+
 void amqp_session_flush(struct amqp_session *s)
 {
     if (!amqp_session_is_up(s)) {
         s->said_incoming.count = s->said_outgoing.count = 0;
         return;
     }
-    flush_batch(s, &s->said_incoming, true);
-    flush_batch(s, &s->said_outgoing, false);
+    amqp_session_say_settled(s);
     if (s->flags & SESSION_FLOW_DUE) {
         struct amqp_flow_fields f;
         amqp_session_fill_flow(s, &f);

@@ -387,6 +387,33 @@ static void test_receive_settled_out_of_order_is_said_in_one_range(void **state)
     raw_free(r);
 }
 
+/* A peer gives up what is unsettled when the link ends, so what was settled just before must come before. */
+static void test_receive_settled_is_said_before_detach_end_and_close(void **state)
+{
+    (void)state;
+    static const uint64_t endings[] = {AMQP_DESC_DETACH, AMQP_DESC_END, AMQP_DESC_CLOSE};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        struct raw *r = receiver(100, false);
+        r->o->credit = 0;
+        raw_transfer(r, 5, 0, false, false, "x");
+        raw_transfer(r, 5, 1, false, false, "x");
+        struct amqp_link *lk = &r->o->links->link;
+        amqp_link_settle(lk, 0, 1, &(struct amqp_state){.code = AMQP_ACCEPTED});
+        if (endings[i] == AMQP_DESC_DETACH)
+            amqp_link_detach(lk, true, NULL);
+        else if (endings[i] == AMQP_DESC_END)
+            amqp_session_end(lk->session, NULL);
+        else
+            amqp_conn_close(lk->conn, NULL);
+        struct amqp_disposition_fields d = raw_read_disposition(r);
+        assert_true(d.role && d.settled);
+        assert_int_equal(d.last, 1);
+        raw_expect(r, endings[i]);
+        raw_expect_nothing(r);
+        raw_free(r);
+    }
+}
+
 static void test_receive_state_with_fields_is_said_as_it_is(void **state)
 {
     (void)state;
@@ -511,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_receive_beyond_the_window_ends_the_session),
         cmocka_unit_test(test_receive_held_frames_come_back_into_the_window),
         cmocka_unit_test(test_receive_settled_out_of_order_is_said_in_one_range),
+        cmocka_unit_test(test_receive_settled_is_said_before_detach_end_and_close),
         cmocka_unit_test(test_receive_state_with_fields_is_said_as_it_is),
         cmocka_unit_test(test_receive_peer_settles_first_and_nothing_is_said),
         cmocka_unit_test(test_receive_tracked_delivery_stays_until_forgotten),

@@ -171,6 +171,7 @@ void amqp_session_end(struct amqp_session *s, const struct amqp_error *error)
 {
     if (!amqp_session_is_up(s))
         return;
+    amqp_session_say_settled(s);
     emit_end(s, error);
     session_is_over(s);
 }
