@@ -334,7 +334,7 @@ static void link_on_letter(struct letter *letter)
     uint32_t bits = atomic_exchange(&l->worker_bits, 0);
     if (bits & LINK_ANSWER)
         link_answer(l);
-    if ((bits & LINK_REACHABLE) && !l->gone && l->answered && l->is_incoming)
+    if ((bits & LINK_REACHABLE) && !l->gone && l->answered && l->is_incoming && !l->is_finishing)
         incoming_reachable(l);
     if (bits & LINK_SILENT)
         trunk_silent(l->conn);
@@ -414,6 +414,8 @@ static void on_sendable(struct amqp_link *a)
         routed_link_sendable(l);
     else
         outgoing_sendable(l);
+    if (l->is_finishing)
+        own_link_goes_on(l);
 }
 
 static void on_drained(struct amqp_link *a)
@@ -440,6 +442,8 @@ static void on_transfer(struct amqp_link *a, struct amqp_transfer *t)
         return;
     }
     incoming_transfer(l, t);
+    if (l->is_finishing)
+        own_link_goes_on(l);
 }
 
 /* The deliveries of one disposition are one answer, if they came from one link in this order. */
@@ -451,6 +455,8 @@ static void on_disposition(struct amqp_delivery *d, const struct amqp_state *sta
         routed_link_disposition(l, d, state, settled);
     else
         outgoing_disposition(l, d, state, settled);
+    if (l->is_finishing)
+        own_link_goes_on(l);
 }
 
 static void on_disposed(struct amqp_conn *c)

@@ -76,6 +76,7 @@ static void open_link(struct edge_proxy *p, struct proxy_link *l) ON_CONTROL
         .capability = capability_of(p->address, text, is_inlink),
         .key = p->address->key,
         .is_unbound = true,
+        .is_finished = true,
     };
     l->link = own_link_open(&conf, &l->owner);
 }

@@ -6,11 +6,18 @@
 
 _Thread_local struct route_here *here;
 
-static const struct routed_arrivals *routed; /* fixed before the workers start */
+/* fixed before the workers start */
+static const struct routed_arrivals *routed;
+static void (*goes_on)(struct link *l);
 
 void here_set_routed_arrivals(const struct routed_arrivals *a)
 {
     routed = a;
+}
+
+void here_set_goes_on(void (*fn)(struct link *l))
+{
+    goes_on = fn;
 }
 
 const struct amqp_state state_none = {.code = AMQP_STATE_NONE};
@@ -43,6 +50,8 @@ static void answer_arrives(const struct answer *a)
         routed->answer(l, a);
     else
         incoming_answer(l, a);
+    if (l->is_finishing)
+        goes_on(l);
 }
 
 static void frame_from_afar(struct link_token to, const struct frame *f)

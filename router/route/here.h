@@ -59,6 +59,8 @@ struct routed_arrivals {
 };
 /* Borrowed for life. Thread: control, before the workers start. */
 void here_set_routed_arrivals(const struct routed_arrivals *a);
+/* What is to hear that an answer has come to a link that is finishing (own_link.h). Thread: as above. */
+void here_set_goes_on(void (*fn)(struct link *l));
 
 /* Bring a frame to the link that it is for, on whichever worker that is. */
 void here_deliver(struct link_token to, const struct frame *f);

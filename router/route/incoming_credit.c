@@ -32,7 +32,7 @@ static void give_back(struct link *l, uint32_t n)
     link_stats_in_hand(&l->stats, here_now(), l->in.in_hand);
     uint32_t have = l->in.in_hand + l->amqp.credit;
     uint32_t room = have < l->capacity ? l->capacity - have : 0;
-    if (l->in.credited && !l->in.dry && room)
+    if (l->in.credited && !l->in.dry && !l->is_finishing && room)
         amqp_link_grant(&l->amqp, n < room ? n : room);
     link_note_credit(l);
 }
@@ -46,7 +46,7 @@ void incoming_give_back_settled(struct link *l, uint32_t n, bool unbound)
     n = n < l->in.in_hand ? n : l->in.in_hand;
     l->in.in_hand -= n;
     uint32_t have = l->in.in_hand + l->amqp.credit;
-    if (have < l->capacity)
+    if (have < l->capacity && !l->is_finishing)
         amqp_link_grant(&l->amqp, n < l->capacity - have ? n : l->capacity - have);
 }
 

@@ -84,7 +84,7 @@ static inline void incoming_take_in_hand(struct link *l)
     if (link_replenishes_at_once(l)) {
         if (l->in.current_unbound)
             l->in.in_hand++;
-        else
+        else if (!l->is_finishing)
             amqp_link_grant(&l->amqp, 1);
         return;
     }

@@ -176,6 +176,8 @@ struct link {
     struct routed_link *routed; /* its other end and what goes there, routed_link.h; of a far end made by the worker */
     /* worker */
     bool answered, gone;
+    bool
+        is_finishing; /* of those with `own`: detached as soon as nothing it carries is left, and gets no more credit */
     struct message_head *logged; /* of the message in progress, message_log.h; NULL: none is to be logged */
     union {
         struct incoming in;

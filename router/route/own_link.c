@@ -11,6 +11,7 @@
 #include <trunkline/amqp/terminus.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
+#include <trunkline/base/timer.h>
 #include <trunkline/io/loop.h>
 #include <trunkline/io/worker.h>
 
@@ -32,13 +33,16 @@ struct own_link {
     struct link *made;          /* NULL: none yet, or it has gone */
     struct amqp_session *alone; /* that it has for itself; NULL: it shares one */
     bool with_session;          /* ended so; for control when its letter is posted */
+    struct timer finish;        /* armed while it is finishing */
+    uint32_t left;              /* what it carried when the timer was armed last */
     struct timer refusal;       /* armed: the peer has refused it, and is to detach it */
     bool is_refused;            /* fixed once the letter to control is posted */
     /* control */
     struct own_link_owner *owner; /* NULL: closed */
     struct link *link;            /* NULL: not attached */
     bool is_bound;
-    bool is_made_anyway, is_from_fallback; /* fixed */
+    bool is_made_anyway, is_from_fallback, is_finished; /* fixed */
+    struct registry_quiet quiet;                        /* before `detach` is posted, if it is finished */
 };
 
 void own_link_ref(struct own_link *o)
@@ -216,10 +220,53 @@ static void on_attach_letter(struct letter *letter)
     own_link_unref(o);
 }
 
+/* Deliveries that wait on it or are unsettled. */
+static uint32_t carried(const struct link *l)
+{
+    return l->is_incoming ? amqp_link_unsettled(&l->amqp) : l->out.queued + l->out.unsettled;
+}
+
+static void finish(struct own_link *o)
+{
+    struct link *l = o->made;
+    o->left = carried(l);
+    if (!o->left) {
+        detach(o, NULL);
+        return;
+    }
+    l->is_finishing = true;
+    if (l->is_incoming)
+        amqp_link_set_credit(&l->amqp, 0);
+    loop_timer_after(here->loop, &o->finish, OWN_LINK_FINISH_MS);
+}
+
+void own_link_goes_on(struct link *l)
+{
+    struct own_link *o = l->own;
+    if (carried(l) || !timer_is_armed(&o->finish))
+        return;
+    timer_cancel(&o->finish);
+    detach(o, NULL);
+}
+
+static void on_finish_late(struct timer *t)
+{
+    struct own_link *o = container_of(t, struct own_link, finish);
+    uint32_t left = carried(o->made);
+    if (left >= o->left) {
+        detach(o, NULL);
+        return;
+    }
+    o->left = left;
+    loop_timer_after(here->loop, &o->finish, OWN_LINK_FINISH_MS);
+}
+
 static void on_detach_letter(struct letter *letter)
 {
     struct own_link *o = container_of(letter, struct own_link, detach);
-    if (o->made)
+    if (o->made && o->is_finished && o->made->answered)
+        finish(o);
+    else if (o->made)
         detach(o, NULL);
     own_link_unref(o);
 }
@@ -281,6 +328,7 @@ void own_link_gone(struct link *l)
 {
     l->own->made = NULL;
     timer_cancel(&l->own->refusal);
+    timer_cancel(&l->own->finish);
     end_alone(l->own);
 }
 
@@ -347,6 +395,25 @@ static void on_control_letter(struct letter *letter)
     own_link_unref(o);
 }
 
+/* Any thread. It has a count. */
+static void after_quiet(void *p)
+{
+    struct own_link *o = p;
+    if (registry_is_stopping())
+        own_link_unref(o);
+    else
+        worker_post(o->conn->io.worker, &o->detach);
+}
+
+/* What others have sent it before they heard that it is no more has to come first. */
+static void tell_worker_when_quiet(struct own_link *o) ON_CONTROL
+{
+    if (registry_is_stopping())
+        return;
+    own_link_ref(o);
+    registry_when_quiet(&o->quiet);
+}
+
 struct own_link *own_link_open(const struct own_link_conf *conf, struct own_link_owner *owner)
 {
     struct own_link *o = xcalloc(1, sizeof *o);
@@ -367,10 +434,14 @@ struct own_link *own_link_open(const struct own_link_conf *conf, struct own_link
     o->is_bound = conf->is_sender && conf->key && !conf->is_unbound;
     o->is_made_anyway = conf->is_made_anyway;
     o->is_from_fallback = conf->is_from_fallback;
+    o->is_finished = conf->is_finished;
+    o->quiet = (struct registry_quiet){.fn = after_quiet, .p = o};
+    list_init(&o->quiet.node);
     o->attach = (struct letter)LETTER_INIT(on_attach_letter);
     o->detach = (struct letter)LETTER_INIT(on_detach_letter);
     o->to_control = (struct letter)LETTER_INIT(on_control_letter);
     timer_init(&o->refusal, on_refusal_late);
+    timer_init(&o->finish, on_finish_late);
     o->owner = owner;
     tell_worker(o, &o->attach);
     return o;
@@ -388,7 +459,10 @@ void own_link_close(struct own_link **at)
     if (o->link)
         registry_part(o->link);
     atomic_store_explicit(&o->is_closed, true, memory_order_relaxed);
-    tell_worker(o, &o->detach);
+    if (o->link && o->is_finished)
+        tell_worker_when_quiet(o);
+    else
+        tell_worker(o, &o->detach);
     own_link_unref(o);
 }
 

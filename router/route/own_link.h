@@ -34,7 +34,7 @@
 #include <stdint.h>
 #include <trunkline/base/lock.h>
 
-enum { OWN_LINK_REFUSAL_MS = 1000 };
+enum { OWN_LINK_REFUSAL_MS = 1000, OWN_LINK_FINISH_MS = 5000 };
 
 struct own_link;
 struct amqp_error;
@@ -79,13 +79,17 @@ struct own_link_conf {
     bool is_unbound;       /* a sender that does not receive from its address, until own_link_bind() */
     bool is_made_anyway;   /* the address is there, balanced, even where a rule says unavailable */
     bool is_from_fallback; /* link.h */
+    bool is_finished;      /* own_link_close() waits for what it carries */
     uint32_t capacity;     /* deliveries that may be in hand; 0: the connection's linkCapacity */
 };
 
 /* Attach a link. The owner is borrowed until own_link_close(), which is the caller's to do. */
 struct own_link *own_link_open(const struct own_link_conf *conf, struct own_link_owner *owner) ON_CONTROL;
 /* Detach it, unless it has ended, and let go of it. At once it is no receiver of its address or sender to it any more.
- * *o becomes NULL; a NULL one is harmless. */
+ * *o becomes NULL; a NULL one is harmless.
+ * With is_finished its worker first has what is under way to it from others, and detaches when what waits is sent and
+ * what is unsettled is settled, or when that has not gone on for OWN_LINK_FINISH_MS: else what was accepted would come
+ * back to its sender as modified, and what was sent settled would be lost. */
 void own_link_close(struct own_link **o) ON_CONTROL;
 /* A sender is to receive from its address, or not any more; it stays attached. May be said before it is attached. */
 void own_link_bind(struct own_link *o, bool receives) ON_CONTROL;
@@ -121,6 +125,8 @@ void own_link_answered(struct link *l);
 void own_link_refuse(struct link *l, const struct amqp_error *error);
 void own_link_detached(struct link *l, const struct amqp_error *error);
 void own_link_gone(struct link *l);
+/* Something that l carries is done; l->is_finishing. May detach it. */
+void own_link_goes_on(struct link *l);
 void own_link_session_gone(struct connection *c, const struct amqp_session *s);
 /* The peer has ended a session of ours; error: or NULL. */
 void own_link_session_ended(const struct amqp_session *s, const struct amqp_error *error);

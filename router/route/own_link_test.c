@@ -59,6 +59,35 @@ void registry_part(struct link *l)
     say("parts; ");
 }
 
+static struct registry_quiet *quiet; /* to be called, as the routes are published and every worker is quiet */
+
+void registry_when_quiet(struct registry_quiet *q)
+{
+    assert_null(quiet);
+    quiet = q;
+}
+
+static void all_are_quiet(void)
+{
+    struct registry_quiet *q = quiet;
+    assert_non_null(q);
+    quiet = NULL;
+    q->fn(q->p);
+}
+
+static uint32_t unsettled; /* deliveries of an incoming link */
+
+uint32_t amqp_link_unsettled(const struct amqp_link *lk)
+{
+    assert_false(lk->is_sender);
+    return unsettled;
+}
+
+void amqp_link_set_credit(struct amqp_link *lk, uint32_t n)
+{
+    say("%s: credit is %u; ", name_of(lk), n);
+}
+
 enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const struct amqp_attach *a)
 {
     assert_non_null(s);
@@ -461,6 +490,119 @@ static void test_own_link_in_a_router_that_stops_does_nothing(void **state)
     assert_said("");
 }
 
+/* ---- those that finish what they carry ---- */
+
+static void open_finished(bool is_sender) NO_THREAD_SAFETY
+{
+    struct own_link_conf conf = {.conn = &conn,
+                                 .is_sender = is_sender,
+                                 .source = is_sender ? NULL : "q",
+                                 .target = is_sender ? "q" : NULL,
+                                 .key = "M0q",
+                                 .is_finished = true};
+    own = own_link_open(&conf, &owner);
+    deliver_letters();
+    own_link_answered(made);
+    registers();
+    made->answered = true;
+    unsettled = 0;
+    said[0] = 0;
+}
+
+static void close_finished(void) NO_THREAD_SAFETY
+{
+    own_link_close(&own);
+    assert_said("parts; ");
+    deliver_letters();
+    assert_said(""); /* others may still send to it */
+    all_are_quiet();
+    deliver_letters();
+}
+
+static void test_own_link_without_anything_left_is_detached_when_all_are_quiet(void **state)
+{
+    (void)state;
+    open_finished(true);
+    close_finished();
+    assert_said("q: detach; ");
+    leaves();
+}
+
+static void test_own_link_receiver_is_detached_when_all_is_settled(void **state)
+{
+    (void)state;
+    open_finished(false);
+    unsettled = 2;
+    close_finished();
+    assert_said("q: credit is 0; ");
+    assert_true(made->is_finishing);
+    unsettled = 1;
+    own_link_goes_on(made);
+    assert_said("");
+    unsettled = 0;
+    own_link_goes_on(made);
+    own_link_goes_on(made);
+    assert_said("q: detach; ");
+    pass_time(OWN_LINK_FINISH_MS);
+    assert_said("");
+    leaves();
+}
+
+static void test_own_link_sender_is_detached_when_all_is_sent_and_settled(void **state)
+{
+    (void)state;
+    open_finished(true);
+    made->out.queued = 1;
+    close_finished();
+    assert_said("");
+    made->out.queued = 0;
+    made->out.unsettled = 1;
+    own_link_goes_on(made);
+    assert_said("");
+    made->out.unsettled = 0;
+    own_link_goes_on(made);
+    assert_said("q: detach; ");
+    leaves();
+}
+
+static void test_own_link_that_does_not_go_on_is_detached(void **state)
+{
+    (void)state;
+    open_finished(true);
+    made->out.queued = 3;
+    close_finished();
+    made->out.queued = 2;
+    pass_time(OWN_LINK_FINISH_MS);
+    assert_said("");
+    pass_time(OWN_LINK_FINISH_MS);
+    assert_said("q: detach; ");
+    made->out.queued = 0;
+    leaves();
+}
+
+static void test_own_link_that_finishes_when_its_connection_ends_touches_nothing(void **state)
+{
+    (void)state;
+    open_finished(false);
+    unsettled = 2;
+    close_finished();
+    said[0] = 0;
+    leaves();
+    pass_time(OWN_LINK_FINISH_MS);
+    assert_said("");
+}
+
+static void test_own_link_that_waits_for_quiet_in_a_router_that_stops_is_let_go(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    open_finished(true);
+    own_link_close(&own);
+    stopping = true;
+    all_are_quiet();
+    deliver_letters();
+    assert_said("parts; ");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, own_setup, own_teardown)
 
 int main(void)
@@ -484,6 +626,12 @@ int main(void)
         TEST(test_own_link_bind_is_told_once_it_is_attached),
         TEST(test_own_link_sends_when_it_is_attached),
         TEST(test_own_link_in_a_router_that_stops_does_nothing),
+        TEST(test_own_link_without_anything_left_is_detached_when_all_are_quiet),
+        TEST(test_own_link_receiver_is_detached_when_all_is_settled),
+        TEST(test_own_link_sender_is_detached_when_all_is_sent_and_settled),
+        TEST(test_own_link_that_does_not_go_on_is_detached),
+        TEST(test_own_link_that_finishes_when_its_connection_ends_touches_nothing),
+        TEST(test_own_link_that_waits_for_quiet_in_a_router_that_stops_is_let_go),
     };
     atomic_init(&settings.refs, 1);
     return cmocka_run_group_tests(tests, play_control, NULL);

@@ -28,6 +28,7 @@ static struct {
     struct list answered; /* links whose answer goes out then */
     struct list dry;      /* senders that have run dry early, and are to hear when they need not have */
     struct list deleted;  /* connections that are dropped then */
+    struct list quiet;    /* struct registry_quiet, from then on */
     struct list leaving;  /* links that have gone and that nobody can find any more when the routes are published */
     struct loop_hook hook;
     struct registry_totals past;
@@ -47,6 +48,7 @@ void registry_init(struct loop *loop, struct route_world *world)
     list_init(&registry.deleted);
     list_init(&registry.dry);
     list_init(&registry.leaving);
+    list_init(&registry.quiet);
     registry.hook.fn = registry_turn_ends;
     loop_hook_add(loop, &registry.hook, LOOP_GATHER);
 }
@@ -200,6 +202,11 @@ void registry_link_silent(struct link *l)
     rcu_defer(l, silent_after_quiet);
 }
 
+void registry_when_quiet(struct registry_quiet *q)
+{
+    list_append(&registry.quiet, &q->node);
+}
+
 static bool registry_turn_ends(struct loop_hook *h)
 {
     assert_on_control();
@@ -221,6 +228,11 @@ static bool registry_turn_ends(struct loop_hook *h)
     /* Their routes are published, or the quiet period would not cover those who read the last ones. */
     while ((n = list_take_first(&registry.leaving))) {
         rcu_defer(list_entry(n, struct link, answer_node), link_after_quiet);
+        any = true;
+    }
+    while ((n = list_take_first(&registry.quiet))) {
+        struct registry_quiet *q = list_entry(n, struct registry_quiet, node);
+        rcu_defer(q->p, q->fn);
         any = true;
     }
     any = outboxes_flush(here->outboxes) || any;

@@ -56,6 +56,15 @@ void registry_attach_on(struct link *l, enum attach_refusal refusal) ON_CONTROL;
  * around it, afterwards. */
 void registry_link_silent(struct link *l) ON_CONTROL;
 
+/* Call fn(p), on a thread of its own, once no worker uses any more what was published before this turn, and all that
+ * they have sent by it is in the mailboxes. Embedded in *p, or near it. */
+struct registry_quiet {
+    struct list node;
+    void (*fn)(void *p);
+    void *p;
+};
+void registry_when_quiet(struct registry_quiet *q) ON_CONTROL;
+
 /* Numbers of links, addresses and so on are from one counter. */
 uint64_t registry_next_identity(void) ON_CONTROL;
 

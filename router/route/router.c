@@ -8,6 +8,7 @@
 #include <router/route/here.h>
 #include <router/route/link_route.h>
 #include <router/route/network.h>
+#include <router/route/own_link.h>
 #include <router/route/registry.h>
 #include <router/route/routed_link.h>
 #include <router/route/uplink.h>
@@ -125,6 +126,7 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     list_init(&router.connectors);
     atomic_init(&router.max_connections, UINT32_MAX);
     here_set_routed_arrivals(&routed_link_arrivals);
+    here_set_goes_on(own_link_goes_on);
     edge_lookup_serve_routes(link_route_by_uplink);
     registry_init(loop, &router.world);
     add_own_addresses();

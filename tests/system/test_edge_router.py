@@ -18,7 +18,8 @@ from support.router import Config
 from support.tool import output
 from support.traffic import Traffic
 from support.waypoint import Capability, Waypoint
-from support.wire import Wire, encode
+from support.wire import ACCEPTED as ACCEPTED_CODE
+from support.wire import CLOSE, DISPOSITION, TRANSFER, Wire, described, encode, frame, performative
 
 # docs/differences-from-qpid-dispatch.md: the version is our own; the window of a session is bounded, and so are its handles.
 KNOWN = [("open", "properties"), ("begin", "incoming_window"), ("begin", "handle_max")]
@@ -58,6 +59,32 @@ def test_edge_producer_and_consumer_reach_the_interior(start_router, peers):
     inbox = here.receiver("balanced/down")
     assert down.outcome(down.send("to the edge")).state == ACCEPTED
     assert inbox.next().body == "to the edge"
+
+
+def test_receiver_at_an_edge_that_accepts_and_leaves_at_once_has_accepted(start_router):
+    """The edge router's own link for the address ends with its last receiver, and after what that has said."""
+    interior = start_router(interior_config("A"))
+    edge = start_router(edge_config("E", interior.ports["edge"]))
+    wait_uplink(edge, "A")
+    for number in range(8):
+        address = "balanced/%d" % number
+        with Wire(interior) as sender, Wire(edge) as receiver:
+            for wire, sends in ((sender, True), (receiver, False)):
+                wire.open_session()
+                wire.attach("link", 0, sends, address)
+            receiver.credit(0, 5)
+            sender.wait_credit(0, 5)
+            for delivery in range(5):
+                sender.transfer(0, delivery, encode(described(0x77, "x")))
+            for _ in range(5):
+                last = receiver.expect(TRANSFER).fields["delivery_id"]
+            receiver.raw(frame(performative(DISPOSITION, role=True, first=last - 4, last=last, settled=True,
+                                            state=described(ACCEPTED_CODE))) + frame(performative(CLOSE)))
+            said = 0
+            while said < 5:
+                fields = sender.expect(DISPOSITION).fields
+                assert fields["settled"] and fields["state"].descriptor == ACCEPTED_CODE
+                said += fields.get("last", fields["first"]) - fields["first"] + 1
 
 
 def hosting(*names, until=None, **how):
