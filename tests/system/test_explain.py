@@ -222,6 +222,8 @@ def test_router_that_is_lost(start_mesh, peers):
     mesh.forget_manager("B")
     mesh["B"].kill()
     wait_sentence(mesh["A"], "closest/gone", r"^no receiver anywhere", STUCK, peers, patience=2)
+    _, found = explain(mesh["A"], "closest/gone")
+    assert found["silent"] == {"B": "there is no way to it now"}  # known at once; nobody waited for an answer
 
 
 def test_neighbour_that_falls_silent(start_mesh, peers):

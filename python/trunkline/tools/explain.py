@@ -6,6 +6,7 @@ import time
 from trunkline import diagnosis
 
 from .errors import ManagementError
+from .node import PREFIX
 from .table import Table, commas
 
 # Statuses of qdstat --explain beside those of every tool (program.py).
@@ -13,14 +14,20 @@ STATUS = {diagnosis.MOVES: 0, diagnosis.IDLE: 0, diagnosis.STUCK: 3}
 INTERVAL = 1.0
 
 
-def _look(node, address, names):
+def _router_of(name):
+    return name.split("/")[-2] if "/" in name else None
+
+
+def _look(node, address, names, silent=None):
     """({router id: what it says}, {router id: why it says nothing}). names: addresses of management nodes; the routers that
-    these name as edge routers are asked, too."""
-    views, silent = {}, {}
+    these name as edge routers are asked, too. silent: those that need not be asked."""
+    views, silent = {}, dict(silent or {})
     waiting = list(names)
     while waiting:
         name = waiting.pop(0)
         router = _router_of(name)
+        if router in silent:
+            continue
         try:
             view = _ask(node, name, address)
         except Exception as error:  # whatever it is, the other routers can still be asked
@@ -49,17 +56,24 @@ def _ask(node, name, address):
     return view
 
 
+def _unreachable(node):
+    """{id: why it says nothing} of the interior routers that are remembered, and to which there is no way now: an answer of theirs
+    would be waited for in vain."""
+    answer = node.query(PREFIX + "router.node", ("id", "nextHop", "routerLink"))
+    return {row["id"]: "there is no way to it now" for row in answer.rows
+            if row.get("nextHop") is None and row.get("routerLink") is None}
+
+
 def explain(node, opts):
     """What is to be shown: (map, exit status)."""
     names = [name.removeprefix("amqp:/") for name in node.mgmt_nodes()] or [node.address]
-    before, silent = _look(node, opts.explain, names)
+    before, silent = _look(node, opts.explain, names, _unreachable(node))
     if not before:
         raise ManagementError("No router answers: " + "; ".join("%s: %s" % item for item in silent.items()))
     start = time.monotonic()
     time.sleep(opts.interval)
     # Who was silent is not waited for a second time.
-    after, lost = _look(node, opts.explain, [name for name in names if _router_of(name) not in silent])
-    silent.update(lost)
+    after, silent = _look(node, opts.explain, names, silent)
     found = diagnosis.diagnose(before, after or None, silent, time.monotonic() - start)
     found.update(address=opts.explain, routers=after or before, silent=silent)
     return found, STATUS[found["state"]]
