@@ -288,16 +288,37 @@ static const struct {
     [ATTACH_SILENT] = {NULL, NULL},
 };
 
-static void log_attached(struct link *l)
-{
+/* Of the link, for the log. */
+struct termini_text {
     char source[512], target[512];
+};
+
+static void print_termini(const struct link *l, struct termini_text *out)
+{
     struct amqp_terminus_view s, t;
     amqp_link_peer_source(&l->amqp, &s);
     amqp_link_peer_target(&l->amqp, &t);
-    amqp_terminus_print(&s, source, sizeof source);
-    amqp_terminus_print(&t, target, sizeof target);
+    amqp_terminus_print(&s, out->source, sizeof out->source);
+    amqp_terminus_print(&t, out->target, sizeof out->target);
+}
+
+static void log_attached(struct link *l)
+{
+    struct termini_text t;
+    print_termini(l, &t);
     LOG(ROUTER_CORE, INFO, "[C%llu][L%llu] Link attached: dir=%s source=%s target=%s", (unsigned long long)l->conn->id,
-        (unsigned long long)l->identity, l->is_incoming ? "in" : "out", source, target);
+        (unsigned long long)l->identity, l->is_incoming ? "in" : "out", t.source, t.target);
+}
+
+void connection_log_refused(struct link *l, const char *condition, const char *description)
+{
+    if (!log_enabled(LOG_ROUTER_CORE, LOG_LEVEL_INFO))
+        return;
+    struct termini_text t;
+    print_termini(l, &t);
+    LOG_PEER(ROUTER_CORE, INFO, "[C%llu] Link refused: dir=%s source=%s target=%s: %s %s",
+             (unsigned long long)l->conn->id, l->is_incoming ? "in" : "out", t.source, t.target, condition,
+             description ? description : "");
 }
 
 static void link_answer(struct link *l)
@@ -309,6 +330,8 @@ static void link_answer(struct link *l)
     if (l->refusal != ATTACH_OK) {
         struct amqp_error error = {.condition = attach_refusals[l->refusal].condition,
                                    .description = attach_refusals[l->refusal].description};
+        if (!l->own && error.condition)
+            connection_log_refused(l, error.condition, error.description);
         if (l->own)
             own_link_refuse(l, error.condition ? &error : NULL);
         else
@@ -545,11 +568,13 @@ static bool set_tenant(struct connection *c)
         c->tenant = tenant_prefix(vhost);
         return true;
     }
-    struct amqp_error error = {.condition = "amqp:invalid-field", .description = "the hostname cannot be a vhost"};
+    char *text = xasprintf("'%.200s' cannot be a tenant's name: it holds a '/', or stands for something else", vhost);
+    struct amqp_error error = {.condition = "amqp:invalid-field", .description = text};
     log_failure(c, error.condition, error.description);
     amqp_conn_open(&c->amqp);
     amqp_conn_close(&c->amqp, &error);
     io_conn_close(&c->io, CLOSE_MS);
+    free(text);
     return false;
 }
 
@@ -573,7 +598,7 @@ static void on_closed(struct amqp_conn *a, const struct amqp_error *error, bool 
 {
     (void)by_peer;
     struct connection *c = connection_of(a);
-    if (error)
+    if (error && !c->failure_told)
         log_failure(c, error->condition, error->description ? error->description : "");
 }
 

@@ -125,6 +125,8 @@ void connection_new(struct worker *w, int fd, struct connection_settings *settin
 struct link *connection_new_link(struct connection *c);
 void connection_drop_link(struct link *l);
 void connection_register_link(struct link *l);
+/* Log that the peer's attach is refused. description NULL: none. Thread: its worker. */
+void connection_log_refused(struct link *l, const char *condition, const char *description);
 void connection_ref(struct connection *c);
 void connection_unref(struct connection *c);
 /* Tell control of l (enum link_to_control). Thread: the link's worker. */

@@ -24,7 +24,7 @@ struct loop;
 void registry_init(struct loop *loop, struct route_world *world) ON_CONTROL;
 /* Before workers stop: they are told nothing more, and hand every link back as they end. */
 void registry_stopping(void) ON_CONTROL;
-bool registry_is_stopping(void) ON_CONTROL;
+bool registry_is_stopping(void); /* any thread */
 /* After all letters of the workers have been delivered. */
 void registry_fini(void) ON_CONTROL;
 /* An address that the router serves itself, or only shows (served false). */

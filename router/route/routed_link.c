@@ -90,6 +90,8 @@ void routed_detach(struct link *l, bool closed, const struct slice *error)
     char *condition = xstrndup((const char *)f.condition.data, f.condition.len);
     char *description = f.has.description ? xstrndup((const char *)f.description.data, f.description.len) : NULL;
     struct amqp_error e = {.condition = condition, .description = description, .info = f.info};
+    if (!l->is_ours && !(l->amqp.flags & AMQP_LINK_ATTACHED_LOCAL))
+        connection_log_refused(l, condition, description);
     amqp_link_detach(&l->amqp, closed, &e);
     free(condition);
     free(description);

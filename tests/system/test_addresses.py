@@ -63,6 +63,7 @@ def test_receiver_on_another_router_s_topological_address_is_refused(router, pee
 def test_refused_link_leaves_the_connection_working(router, peers):
     peer = peers.connect(router)
     peer.receiver("_topo/0/Elsewhere/x", wait=False).wait_detached()
+    router.wait_log(r"\[C1\] Link refused: dir=out source=\{_topo/0/Elsewhere/x.*\} target=\{.*\}: qd:no-route-to-dest ")
     inbox, outbox = peer.receiver("closest/works"), peer.sender("closest/works")
     outbox.send("on")
     assert inbox.next().body == "on"

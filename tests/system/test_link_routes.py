@@ -260,3 +260,4 @@ def test_clients_of_an_edge_reach_the_container_of_the_interior(start_router, pe
     refused = peers.connect(edge).sender("lr.q", wait=False)
     peers.wait(lambda: refused.link.remote_condition, what="the refusal")
     assert refused.link.remote_condition.name == "qd:no-route-to-dest"
+    edge.wait_log(r"Link refused: dir=in source=\{.*\} target=\{lr\.q.*\}: qd:no-route-to-dest ")

@@ -140,6 +140,9 @@ def test_hostname_that_would_leave_the_name_space_is_refused(start_router, hostn
         wire.open(hostname=hostname)
         assert error_of(wire.expect(CLOSE)) == "amqp:invalid-field"
         wire.expect_end()
+    router.stop()
+    told = re.findall(r"\[C1\] Connection from .* failed: amqp:invalid-field (.*)", router.log())
+    assert len(told) == 1 and told[0].startswith("'%s' cannot be a tenant's name" % hostname)
 
 
 def test_prefix_goes_across_the_network(start_mesh, peers):
