@@ -29,7 +29,7 @@ def password(text):
 
         value = environ.get(text[4:].lstrip().encode())
         if value is None:
-            raise core.Error("Not found", "Failed to find a password in the environment variable")
+            raise core.Error("Not found", "Failed to find a password in the environment variable %s" % text[4:].lstrip())
         return value.decode("utf-8", "replace")
     if text.startswith("file:"):
         path = text[5:].strip()

@@ -1,6 +1,6 @@
 """Start of the router: the two functions that C calls with a configuration file's path. See core.py."""
 
-from trunkline import actions, config, core, entities, schema
+from trunkline import actions, config, core, entities, references, schema
 from trunkline.held import HELD
 from trunkline.reader import ConfigError
 
@@ -14,10 +14,13 @@ def check(path):
     try:
         loaded = config.parse(path, config.read_file(path))
     except ConfigError as error:
-        return [line if line.startswith(path + ":") else "%s: %s" % (path, line) for line in error.lines]
+        return [line if path + ":" in line else "%s: %s" % (path, line) for line in error.lines]
     for note in loaded.notes:
         core.log(*note)
-    return []
+    return [
+        "%s: %s: %s" % (entity.place, entity.type.section, text)
+        for entity, text in references.refusals_of_the_machine(loaded.registry)
+    ]
 
 
 def start(path):

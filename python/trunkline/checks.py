@@ -323,6 +323,9 @@ def endpoint_rules(entity_type, values):
             port_number(values["port"])
         except ValueError as error:
             yield rule("port", entity_type, str(error))
+    vhost = values.get("policyVhost")
+    if values.get("multiTenant") and vhost and ("/" in vhost or vhost.endswith(":") or vhost in ("_local", "_topo", "_edge")):
+        yield rule("policyVhost", entity_type, "'%s' cannot be a tenant's name: it holds a '/', or stands for something else" % vhost)
     if entity_type.short == "listener" and values.get("failoverUrls"):
         try:
             failover(values["failoverUrls"])

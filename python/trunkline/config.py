@@ -1,7 +1,7 @@
 """Configuration file to entities: everything is read and checked before anything is set up (management reference 6.1,
 step 2)."""
 
-from trunkline import addresses, checks, core, reader, refusals, schema
+from trunkline import addresses, checks, core, reader, references, refusals, schema
 from trunkline.entities import ADDRESS, Duplicate, Registry, make
 from trunkline.held import HELD, Invalid
 from trunkline.reader import ConfigError
@@ -192,6 +192,17 @@ class _Loader:
                 if problem:
                     _, line, column = entity.place.rsplit(":", 2)
                     self.errors.append((int(line), int(column), "%s: %s" % (entity.type.short, problem.text)))
+            self.follow_references()
+
+    def follow_references(self):
+        """Names of other sections: what they lead to nowhere costs, as in 1.19, but is told."""
+        registry = self.config.registry
+        for entity in references.bindings_without_exchange(registry):
+            text = "Error configuring binding: Named exchange does not exist (%s)" % entity.place
+            self.config.notes.append(("ROUTER_CORE", core.ERROR, text))
+            registry.remove(entity)
+        for entity, text in references.warnings(registry):
+            self.warn("%s: %s (%s)" % (entity.type.section, text, entity.place))
 
 
 def duplicate_text(duplicate):
@@ -221,7 +232,8 @@ def read_file(path):
         with open(path, "rb") as f:
             data = f.read(reader.MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(["Not found: Configuration file could not be opened"]) from error
+        text = "Not found: Configuration file could not be opened: %s: %s" % (path, error.strerror)
+        raise ConfigError([text]) from error
     if not data:
         raise ConfigError(["Configuration: Configuration file was empty"])
     return data

@@ -168,7 +168,8 @@ static void test_management_start_of_a_missing_file_says_so(void **state)
     assert_on_control();
     char why[256];
     assert_int_equal(management_start("/no/such/file", why, sizeof why), ERR_INVALID);
-    assert_string_equal(why, "Not found: Configuration file could not be opened");
+    assert_string_equal(why,
+                        "Not found: Configuration file could not be opened: /no/such/file: No such file or directory");
     assert_false(apply_has_router());
 }
 

@@ -88,7 +88,7 @@ def test_process_check_starts_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [
-    (None, "Not found: Configuration file could not be opened"),
+    (None, "Not found: Configuration file could not be opened: {path}: No such file or directory"),
     ("", "Configuration: Configuration file was empty"),
     ("router {\n    mode: nonsense\n}\n", "Python: Exception: Cannot load configuration file {path}: "),
     (log_to("/no/such/directory/file"), "Configuration: Failed to open log file '/no/such/directory/file'"),
@@ -223,7 +223,7 @@ def test_process_daemon_is_up_when_the_command_returns(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["-c", "/no/such/file"], "Not found: Configuration file could not be opened"),
+    (["-c", "/no/such/file"], "Not found: Configuration file could not be opened: /no/such/file: No such file or directory"),
     (["-P", "/no/such/directory/pid"], "Cannot write pid file /no/such/directory/pid: No such file or directory"),
     (["-U", "no-such-user"], "Cannot become user no-such-user: there is no such user"),
 ])

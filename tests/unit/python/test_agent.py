@@ -947,7 +947,7 @@ def test_agent_create_that_c_refuses_leaves_nothing(node):
     assert node.good("CREATE", {"port": "7000"}, type="listener", name="x")["name"] == "x"
     assert node.ask("CREATE", {"saslPassword": "env:TRUNKLINE_TEST_UNSET", "port": "1"}, type="connector")[:2] == (
         500,
-        "CError: Not found: Failed to find a password in the environment variable",
+        "CError: Not found: Failed to find a password in the environment variable TRUNKLINE_TEST_UNSET",
     )
 
 

@@ -526,7 +526,8 @@ autoLink {
     loaded = load(text)
     found = [e for e in loaded.registry if e.type.short.endswith("autoLink")]
     assert [e.name for e in found] == ["autoLink/0", "two", "autoLink/2"]
-    assert [note[2].split(" of ")[0] for note in loaded.notes] == ["Attribute 'addr'", "Attribute 'dir'"]
+    told = [note[2].split(" of ")[0] for note in loaded.notes if note[2].startswith("Attribute")]
+    assert told == ["Attribute 'addr'", "Attribute 'dir'"]
     told = [actions.held(e) for e in found]
     assert [(t["in"], t["phase"], t["fallback"]) for t in told] == [(True, 1, False), (False, 3, False), (True, 0, True)]
     assert [(t["connection"], t["containerId"], t["externalAddress"]) for t in told] == [
@@ -737,7 +738,9 @@ def test_boot_password_from_a_file(start, tmp_path):
 def test_boot_password_variable_unset_is_fatal(start):
     with pytest.raises(boot.StartError) as error:
         start("connector {\n saslPassword: env:TRUNKLINE_TEST_UNSET\n}\n")
-    assert str(error.value) == "Python: CError: Not found: Failed to find a password in the environment variable"
+    assert str(error.value) == (
+        "Python: CError: Not found: Failed to find a password in the environment variable TRUNKLINE_TEST_UNSET"
+    )
 
 
 # Messages of the end (6.2, 6.3)
@@ -747,10 +750,100 @@ def test_boot_missing_file(core, tmp_path):
     path = str(tmp_path / "nosuch.conf")
     with pytest.raises(boot.StartError) as error:
         boot.start(path)
-    assert str(error.value) == "Not found: Configuration file could not be opened"
-    assert boot.check(path) == [path + ": Not found: Configuration file could not be opened"]
-    with pytest.raises(boot.StartError):
+    why = "Not found: Configuration file could not be opened: %s: " % path
+    assert str(error.value) == why + "No such file or directory"
+    assert boot.check(path) == [why + "No such file or directory"]
+    with pytest.raises(boot.StartError) as error:
         boot.start(str(tmp_path))
+    assert str(error.value).endswith(": Is a directory")
+
+
+# Names that lead nowhere
+
+
+CONTAINER = "connector {\n name: broker\n role: %s\n}\n"
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("autoLink {\n address: a\n direction: in\n connection: broker\n}\n" + CONTAINER % "route-container", []),
+        ("autoLink {\n address: a\n direction: in\n containerId: anybody\n}\n", []),
+        (
+            "autoLink {\n address: a\n direction: in\n connection: brokr\n}\n" + CONTAINER % "route-container",
+            [
+                "autoLink: connection: no connector or listener has the name 'brokr': it stays inactive while there is none; "
+                "did you mean 'broker'? there are: broker (q.conf:1:1)"
+            ],
+        ),
+        (
+            "linkRoute {\n prefix: a\n direction: in\n connection: broker\n}\n" + CONTAINER % "normal",
+            [
+                "linkRoute: connection: 'broker' is a connector of role 'normal', not 'route-container': it stays inactive "
+                "(q.conf:1:1)"
+            ],
+        ),
+        (
+            "linkRoute {\n prefix: a\n direction: in\n connection: x\n}\n",
+            [
+                "linkRoute: connection: no connector or listener has the name 'x': it stays inactive while there is none "
+                "(q.conf:1:1)"
+            ],
+        ),
+        (
+            "linkRoute {\n prefix: a\n direction: in\n}\n",
+            ["linkRoute: neither 'connection' nor 'containerId' is given: it stays inactive (q.conf:1:1)"],
+        ),
+        ("listener {\n messageLoggingComponents: all\n}\n", []),
+    ],
+)
+def test_name_that_leads_nowhere_is_told(text, told):
+    assert [note[2] for note in load(text).notes] == told
+
+
+def test_part_of_messages_that_there_is_not_is_told():
+    (note,) = load("listener {\n messageLoggingComponents: to,subjct\n}\n").notes
+    assert note[2].startswith("listener: messageLoggingComponents: 'subjct' is no part of a message; did you mean 'subject'? ")
+
+
+def test_binding_without_its_exchange_is_skipped_and_told_before_it_is_tried():
+    text = "binding {\n exchangeName: %s\n nextHopAddress: b\n}\nexchange {\n address: a\n}\n"
+    assert not load(text % "exchange/0").notes
+    loaded = load(text % "other")
+    assert [note[2] for note in loaded.notes] == ["Error configuring binding: Named exchange does not exist (q.conf:1:1)"]
+    assert not [e for e in loaded.registry if e.type.short == "router.config.binding"]
+
+
+@pytest.mark.parametrize("vhost", ["a/b", "_topo", "amqp:"])
+def test_policy_vhost_that_cannot_be_a_tenant_is_refused(vhost):
+    load("listener {\n policyVhost: %s\n}\n" % vhost)
+    with pytest.raises(ConfigError) as error:
+        load("listener {\n multiTenant: yes\n policyVhost: %s\n}\n" % vhost)
+    assert "q.conf:3:2: listener: policyVhost: '%s' cannot be a tenant's name" % vhost in str(error.value)
+
+
+# What --check says of the machine
+
+
+def test_check_says_that_a_log_file_cannot_be_opened(core, tmp_path):
+    path = tmp_path / "q.conf"
+    for file, why in (
+        (tmp_path / "new.log", None),
+        (tmp_path / "q.conf", None),
+        ("stderr", None),
+        (tmp_path / "none" / "x.log", "there is no directory '%s'" % (tmp_path / "none")),
+    ):
+        path.write_text("log {\n module: DEFAULT\n outputFile: %s\n}\n" % file)
+        assert boot.check(str(path)) == (["%s:1:1: log: outputFile: %s" % (path, why)] if why else [])
+    assert not (tmp_path / "new.log").exists()
+
+
+def test_check_says_that_a_password_s_variable_is_not_set(core, tmp_path, monkeypatch):
+    path = tmp_path / "q.conf"
+    path.write_text("connector {\n saslPassword: env:TRUNKLINE_TEST_UNSET\n}\n")
+    assert boot.check(str(path)) == [
+        "%s:1:1: connector: saslPassword: the environment has no variable 'TRUNKLINE_TEST_UNSET'" % path
+    ]
 
 
 def test_boot_empty_file(core, tmp_path):
@@ -842,7 +935,7 @@ print(*sorted(set(sys.modules) - before))
     foreign = [name for name in loaded if name.split(".")[0] != "trunkline"]
     assert (
         set(foreign) <= {"encodings.utf_8_sig"}
-        and len(loaded) <= 15
+        and len(loaded) <= 16
         and "trunkline.agent" not in loaded
         and "trunkline._schema_text" not in loaded
     )
