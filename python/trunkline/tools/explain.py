@@ -14,10 +14,6 @@ STATUS = {diagnosis.MOVES: 0, diagnosis.IDLE: 0, diagnosis.STUCK: 3}
 INTERVAL = 1.0
 
 
-def _router_of(name):
-    return name.split("/")[-2] if "/" in name else None
-
-
 def _look(node, address, names, silent=None):
     """({router id: what it says}, {router id: why it says nothing}). names: addresses of management nodes; the routers that
     these name as edge routers are asked, too. silent: those that need not be asked."""
@@ -57,8 +53,8 @@ def _ask(node, name, address):
 
 
 def _unreachable(node):
-    """{id: why it says nothing} of the interior routers that are remembered, and to which there is no way now: an answer of theirs
-    would be waited for in vain."""
+    """{id: why it says nothing} of the interior routers that are remembered, and to which there is no way now: an answer of
+    theirs would be waited for in vain."""
     answer = node.query(PREFIX + "router.node", ("id", "nextHop", "routerLink"))
     return {row["id"]: "there is no way to it now" for row in answer.rows
             if row.get("nextHop") is None and row.get("routerLink") is None}
