@@ -24,7 +24,7 @@ void mesh_conf_init(struct mesh_conf *conf)
         .max_routers = 10000,
         .max_peers = 2000,
         .max_addresses = 1000000,
-        .max_message = 128 << 20,
+        .max_message = MESH_MESSAGE_MAX,
     };
 }
 

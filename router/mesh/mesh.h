@@ -44,6 +44,9 @@
 struct mesh;
 struct path_edge;
 
+/* Octets of a control message, by default. All addresses of a router come in one. */
+enum { MESH_MESSAGE_MAX = 128 << 20 };
+
 struct mesh_conf {
     const char *id;   /* 1 to 127 octets; copied */
     int64_t instance; /* another one at each start: seconds since 1970 */

@@ -1,5 +1,6 @@
 #include "incoming_priv.h"
 
+#include <router/mesh/mesh.h>
 #include <router/route/connection.h>
 #include <router/route/here.h>
 #include <router/route/message_log.h>
@@ -7,9 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <trunkline/base/alloc.h>
+#include <trunkline/base/log.h>
 
-/* A message to the router itself is not larger. */
+/* A client's message to the router itself is not larger. */
 enum { REQUEST_MAX = 4 * 1024 * 1024 };
+
+/* Octets of a message to the router itself that comes on l. */
+static size_t assembly_max(const struct link *l)
+{
+    return l->kind == LINK_CONTROL ? MESH_MESSAGE_MAX : REQUEST_MAX;
+}
 
 /* Octets gathered over several frames. */
 struct assembly {
@@ -189,7 +197,7 @@ static void log_received(struct link *l, const struct amqp_transfer *t)
         message_log_aborted(l);
         return;
     }
-    if (l->in.way == INCOMING_ASSEMBLE && l->in.assembly->len + t->payload.len > REQUEST_MAX)
+    if (l->in.way == INCOMING_ASSEMBLE && l->in.assembly->len + t->payload.len > assembly_max(l))
         message_log_oversize(l);
     message_log_piece(l, t->first, !t->more, t->payload.data, t->payload.len);
 }
@@ -216,7 +224,10 @@ void incoming_transfer(struct link *l, struct amqp_transfer *t)
     }
     if (l->in.way != INCOMING_ASSEMBLE)
         return;
-    if (l->in.assembly->len > REQUEST_MAX) {
+    if (l->in.assembly->len > assembly_max(l)) {
+        if (l->kind == LINK_CONTROL) /* it is settled, so nobody is told */
+            LOG_PEER(ROUTER, WARNING, "[C%llu] a control message of more than %zu octets is not read",
+                     (unsigned long long)l->conn->id, assembly_max(l));
         assembly_drop(l);
         incoming_discard(l, t, REFUSAL_TOO_LARGE);
     } else if (!t->more) {
