@@ -218,6 +218,11 @@ void amqp_session_frame_end(struct amqp_session *s, struct amqp_reader body)
 
 /* ---- links ---- */
 
+uint16_t amqp_session_number(const struct amqp_session *s)
+{
+    return s->local_channel;
+}
+
 struct amqp_link *amqp_session_next_link(const struct amqp_session *s, uint32_t *position)
 {
     while (*position < s->links.used) {

@@ -10,6 +10,7 @@
 #include <router/route/registry.h>
 #include <router/route/relay.h>
 #include <router/route/routed_link.h>
+#include <router/route/routed_session.h>
 #include <router/route/stream.h>
 #include <router/route/tenant.h>
 #include <router/route/trunk.h>
@@ -422,12 +423,13 @@ static void on_session_gone(struct amqp_conn *a, struct amqp_session *s)
 {
     stream_session_gone(connection_of(a), s);
     own_link_session_gone(connection_of(a), s);
+    routed_session_gone(connection_of(a), s);
 }
 
 static void on_session_ended(struct amqp_conn *a, struct amqp_session *s, const struct amqp_error *error)
 {
-    (void)a;
     own_link_session_ended(s, error);
+    routed_session_ended(connection_of(a), s);
 }
 
 static void on_sendable(struct amqp_link *a)
@@ -651,6 +653,7 @@ static void on_ended(struct io_conn *io, const char *why)
         log_failure(c, "amqp:connection:framing-error", why);
     timer_cancel(&c->handshake);
     amqp_conn_fini(&c->amqp);
+    routed_sessions_free(&c->routed_sessions);
     c->ended = true;
     make_room(c->connector);
     tell_gone(c);

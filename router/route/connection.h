@@ -20,6 +20,7 @@
 struct worker;
 struct connector;
 struct link;
+struct routed_sessions;
 struct streams;
 struct amqp_session;
 
@@ -55,7 +56,6 @@ void connection_settings_unref(struct connection_settings *s);
 enum own_session {
     OWN_SESSION_MESSAGES,
     OWN_SESSION_SERVICES, /* of an edge router: what it asks the interior for */
-    OWN_SESSION_LINK_ROUTES,
     OWN_SESSION_COUNT,
     OWN_SESSION_ALONE = OWN_SESSION_COUNT /* one for this link only */
 };
@@ -78,13 +78,14 @@ struct connection {
     /* worker */
     struct timer handshake;
     bool ended, failure_told;
-    char *failure;               /* what was told of it last, for its connector; NULL: nothing */
-    bool deleted;                /* by management: dropped in the next turn */
-    uint8_t trunk_in, trunk_out; /* links between routers for messages, by direction */
-    bool is_of_ours;             /* the peer is a router of ours (trunk_peer.h) */
-    bool is_trunk;               /* has had a control link towards the peer: that is a router */
-    bool offers_streams;         /* qd.streaming-links is among what it offers */
-    struct streams *streams;     /* to the peer, stream.h; NULL: there have been none */
+    char *failure;                           /* what was told of it last, for its connector; NULL: nothing */
+    bool deleted;                            /* by management: dropped in the next turn */
+    uint8_t trunk_in, trunk_out;             /* links between routers for messages, by direction */
+    bool is_of_ours;                         /* the peer is a router of ours (trunk_peer.h) */
+    bool is_trunk;                           /* has had a control link towards the peer: that is a router */
+    bool offers_streams;                     /* qd.streaming-links is among what it offers */
+    struct streams *streams;                 /* to the peer, stream.h; NULL: there have been none */
+    struct routed_sessions *routed_sessions; /* routed_session.h; NULL: there have been none */
     struct amqp_session *own_sessions[OWN_SESSION_COUNT]; /* NULL: not begun */
     /* fixed when control hears of it */
     char *container, *user, *mechanism;

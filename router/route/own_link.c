@@ -108,7 +108,8 @@ static void end_alone(struct own_link *o)
     o->alone = NULL;
 }
 
-enum err own_link_session(struct connection *c, enum own_session which, struct amqp_session **out)
+/* The session of c for links of this kind, begun if it is not there. */
+static enum err shared_session(struct connection *c, enum own_session which, struct amqp_session **out)
 {
     struct amqp_session **s = &c->own_sessions[which];
     enum err e = *s ? OK : amqp_session_begin(&c->amqp, s);
@@ -122,9 +123,9 @@ static enum err begin_sessions(struct own_link *o)
     if (o->session == OWN_SESSION_ALONE && begin_alone(o) != ERR_LIMIT)
         return o->alone ? OK : ERR_CLOSED;
     struct amqp_session *s;
-    enum err e = own_link_session(o->conn, o->session, &s);
+    enum err e = shared_session(o->conn, o->session, &s);
     if (e == OK && o->conn->settings->role == ROLE_EDGE && o->conn->connector)
-        e = own_link_session(o->conn, OWN_SESSION_SERVICES, &s);
+        e = shared_session(o->conn, OWN_SESSION_SERVICES, &s);
     return e;
 }
 

@@ -118,8 +118,6 @@ void own_link_take(struct own_link *o, const uint8_t *message, size_t n) ON_CONT
 
 /* ---- what the connection calls. Thread: its worker ---- */
 
-/* The session of c for links of this kind, begun if it is not there. Errors: as amqp_session_begin(). */
-enum err own_link_session(struct connection *c, enum own_session which, struct amqp_session **out);
 void own_link_answered(struct link *l);
 /* Control wants it no more, or has no place for it. */
 void own_link_refuse(struct link *l, const struct amqp_error *error);

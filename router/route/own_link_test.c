@@ -280,7 +280,6 @@ static void test_own_link_edge_begins_the_session_of_its_services_at_once(void *
     deliver_letters();
     assert_said("begin; begin; attach sender ->q; ");
     assert_non_null(conn.own_sessions[OWN_SESSION_SERVICES]);
-    assert_null(conn.own_sessions[OWN_SESSION_LINK_ROUTES]);
     own_link_session_gone(&conn, conn.own_sessions[OWN_SESSION_MESSAGES]);
     assert_null(conn.own_sessions[OWN_SESSION_MESSAGES]);
 }

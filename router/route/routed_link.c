@@ -2,7 +2,6 @@
 
 #include <router/route/address_name.h>
 #include <router/route/here.h>
-#include <router/route/own_link.h>
 #include <router/route/registry.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@ struct routed_request {
     struct connection *to;    /* counted */
     struct routed_pair *pair; /* counted */
     struct link_token near;
+    struct routed_session_key session; /* the near end's */
     bool far_sends;
     char *name, *other_name;
     struct amqp_attach_terms terms; /* in memory */
@@ -155,18 +155,20 @@ static const struct amqp_error no_room = {
     .condition = "amqp:resource-limit-exceeded",
     .description = "the connection to the container allows no more links, or none with so large an attach"};
 
-static enum err far_attach(struct link *l, const struct routed_request *q)
+/* Attach under the first of the names that is free. l->name is the one. */
+static enum err far_attach(struct link *l, struct routed_link *r, const struct routed_request *q)
 {
-    struct amqp_session *s;
-    enum err e = own_link_session(q->to, OWN_SESSION_LINK_ROUTES, &s);
-    if (e != OK)
-        return e;
-    struct amqp_attach a = {.name = q->name, .is_sender = q->far_sends, .terms = &q->terms};
-    e = amqp_link_attach(s, &l->amqp, &a);
-    if (e != ERR_EXISTS || !q->other_name)
-        return e;
-    a.name = q->other_name;
-    return amqp_link_attach(s, &l->amqp, &a);
+    const char *names[] = {q->name, q->other_name};
+    for (size_t i = 0; i < sizeof names / sizeof *names && names[i]; i++) {
+        l->name = xstrdup(names[i]);
+        if (routed_session_claim(l->conn, &r->claimed, l->name, q->far_sends)) {
+            struct amqp_attach a = {.name = l->name, .is_sender = q->far_sends, .terms = &q->terms};
+            return amqp_link_attach(routed_session_engine(r->session), &l->amqp, &a);
+        }
+        free(l->name);
+        l->name = NULL;
+    }
+    return ERR_EXISTS;
 }
 
 static struct routed_link *far_new(const struct routed_request *q)
@@ -178,6 +180,13 @@ static struct routed_link *far_new(const struct routed_request *q)
     return r;
 }
 
+/* Its part in the connection to the container. */
+static void far_leave(struct connection *c, struct routed_link *r)
+{
+    routed_session_release(c, &r->claimed);
+    routed_session_give(c, &r->session);
+}
+
 /* Make the far end. */
 static enum err far_make(struct routed_request *q)
 {
@@ -185,15 +194,20 @@ static enum err far_make(struct routed_request *q)
         return ERR_CLOSED;
     q->to->amqp.now = here_now();
     struct link *l = connection_new_link(q->to);
-    enum err e = far_attach(l, q);
+    struct routed_link *r = far_new(q);
+    enum err e = routed_session_take(q->to, &q->session, &r->session);
+    if (e == OK)
+        e = far_attach(l, r, q);
     if (e != OK) {
+        far_leave(q->to, r);
+        routed_pair_unref(r->pair);
+        free(r);
         connection_drop_link(l);
         return e;
     }
-    l->name = xstrdup(amqp_link_name(&l->amqp));
     l->is_ours = l->answered = true;
     l->is_incoming = !q->far_sends;
-    l->routed = far_new(q);
+    l->routed = r;
     routed_transfer_init(l);
     connection_register_link(l);
     routed_tell(l, NOTE_MADE, 0, false, NULL);
@@ -232,6 +246,7 @@ void routed_link_forward(struct link *l)
     r->to = NULL;
     q->pair = routed_pair_ref(r->pair);
     q->near = l->token;
+    q->session = (struct routed_session_key){.connection = l->conn->id, .number = amqp_session_number(l->amqp.session)};
     q->far_sends = l->is_incoming;
     q->name = r->name;
     q->other_name = r->other_name;
@@ -400,6 +415,7 @@ void routed_link_gone(struct link *l)
         free((void *)r->tx.ending.error.data);
         r->tx.ending = (struct routed_ending){0};
     }
+    far_leave(l->conn, r);
     if (!r->told)
         tell_end(l, NOTE_LOST, true, NULL);
 }

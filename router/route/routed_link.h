@@ -5,6 +5,7 @@
  * It has two ends here, each a struct link on its own connection and worker: the near one, which the client (or the
  * router before us) has attached, and the far one, which we attach on the connection to the container (or to the next
  * router). They name each other by token and talk through the outboxes, so what one says arrives in order.
+ * Far ends share a session where their near ends do (routed_session.h).
  *
  *   happy path:
  *     near attached -> control: a link route, and a connection for it (link_route.h) -> near: request (a letter to the

@@ -4,6 +4,7 @@
 
 #include <router/route/connection.h>
 #include <router/route/routed_link.h>
+#include <router/route/routed_session.h>
 #include <stdatomic.h>
 #include <trunkline/base/list.h>
 
@@ -39,11 +40,13 @@ struct routed_link {
     char *address;         /* near: for the far end's terminus; NULL: as it came */
     char *removed, *added; /* near: from the start of the address, to it; NULL: nothing */
     /* worker */
-    struct link_token peer; /* the other end; none: not known, or it has told its end */
-    bool peer_ended;        /* it has said DETACH or LOST */
-    bool told;              /* so have we */
-    bool was_detached;      /* the AMQP peer has detached the link, or has been told that we do */
-    uint32_t first;         /* delivery-count at the attach */
+    struct routed_session *session; /* far: that it takes part in; NULL: of a near end, or it has gone */
+    struct routed_name claimed;     /* far: its name */
+    struct link_token peer;         /* the other end; none: not known, or it has told its end */
+    bool peer_ended;                /* it has said DETACH or LOST */
+    bool told;                      /* so have we */
+    bool was_detached;              /* the AMQP peer has detached the link, or has been told that we do */
+    uint32_t first;                 /* delivery-count at the attach */
     union {
         struct {
             struct list queue; /* struct piece: what waits to be sent */

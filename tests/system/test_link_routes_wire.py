@@ -21,12 +21,12 @@ def config(prefix="lr", threads=4, **attributes):
 
 
 class Container(Wire):
-    """A container on a route-container listener. The router begins the session that its links come by."""
+    """A container on a route-container listener. The router begins the sessions that its links come by."""
 
     def __init__(self, router, name="container", **fields):
         super().__init__((router.host, router.ports["containers"]))
         self.open(container_id=name, **fields)
-        self.begun = False
+        self.begun = set()  # channels
 
     def take_attach(self, limit=10.0, **fields):
         """Read the next attach, answer it with the same termini and fields besides; return it."""
@@ -37,16 +37,18 @@ class Container(Wire):
         if got.fields["role"]:
             answer["initial_delivery_count"] = 0
         answer.update(fields)
-        self.send(ATTACH, **answer)
+        self.send(ATTACH, got.channel, **answer)
         return got
 
     def expect_attach(self, limit=10.0):
-        if not self.begun:
-            begin = self.expect(BEGIN, limit=limit)
-            assert begin.channel == 0
-            self.send(BEGIN, remote_channel=0, next_outgoing_id=0, incoming_window=UNLIMITED, outgoing_window=UNLIMITED)
-            self.begun = True
-        return self.expect(ATTACH, limit=limit)
+        while True:
+            got = self.expect_any((BEGIN, ATTACH), limit=limit)
+            if got.code == ATTACH:
+                return got
+            assert got.channel not in self.begun
+            self.send(BEGIN, got.channel, remote_channel=got.channel, next_outgoing_id=0, incoming_window=UNLIMITED,
+                      outgoing_window=UNLIMITED)
+            self.begun.add(got.channel)
 
 
 def wait_active(router, count=2):
@@ -268,6 +270,60 @@ def test_an_abort_is_passed_on(client, container):
     assert container.expect(TRANSFER).fields["aborted"]
     client.transfer(0, 1, message("next"))
     assert b"next" in container.expect(TRANSFER).payload
+
+
+def test_a_client_that_does_not_read_stops_no_other_at_the_same_container(start_router):
+    window = 8
+    narrow = config()
+    narrow.section("containers").update(maxSessionFrames=window)
+    router = start_router(narrow)
+    with Container(router) as container, Wire(router) as slow, Wire(router) as quick:
+        wait_active(router)
+        slow.open(container_id="slow")
+        slow.begin(incoming_window=1)
+        of_slow, _ = attach_receiver(slow, container)
+        slow.credit(0, 1000, incoming_window=1)
+        assert container.wait_credit(0) == 1000
+        for number in range(window):
+            container.transfer(0, number, message(number), channel=of_slow.channel, settled=True)
+        slow.expect(TRANSFER)
+        quick.open_session(container_id="quick")
+        of_quick, _ = attach_receiver(quick, container)
+        quick.credit(0, 1000)
+        assert of_quick.channel != of_slow.channel
+        container.expect(FLOW, lambda f: f.channel == of_quick.channel and f.fields.get("link_credit"))
+        assert container.window_end(of_quick.channel) == window
+        for number in range(window):
+            container.transfer(0, number, message("for quick"), channel=of_quick.channel, settled=True)
+            assert quick.expect(TRANSFER).payload == message("for quick")
+
+
+def test_links_of_one_session_share_one_at_the_container_and_give_it_back(router, container):
+    with Wire(router) as first, Wire(router) as second:
+        first.open_session(container_id="first")
+        second.open_session(container_id="second")
+        channels = [attach_sender(first, container, name="a", handle=0)[0].channel,
+                    attach_sender(first, container, name="b", handle=1)[0].channel,
+                    attach_sender(second, container, name="c", handle=0)[0].channel]
+        assert channels == [0, 0, 1]
+        second.send(DETACH, handle=0, closed=True)
+        container.expect(DETACH)
+        container.send(DETACH, 1, handle=0, closed=True)
+        second.expect(DETACH)
+        assert attach_sender(second, container, name="d", handle=0)[0].channel == 1
+
+
+def test_a_container_that_allows_one_session_has_all_links_in_it(router):
+    with Container(router, channel_max=0) as container, Wire(router) as first, Wire(router) as second:
+        wait_active(router)
+        for number, client in enumerate((first, second)):
+            client.open_session(container_id="client-%d" % number)
+            at_container, _ = attach_sender(client, container)
+            assert (at_container.channel, at_container.fields["handle"]) == (0, number)
+            container.credit(number, 1)
+            client.wait_credit()
+            client.transfer(0, 0, message(number))
+            assert container.expect(TRANSFER).payload == message(number)
 
 
 # -- outcomes

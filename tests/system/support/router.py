@@ -68,6 +68,10 @@ class Config:
         return self.add("listener", **{"name": name, "host": "127.0.0.1", "port": 0, "role": "normal",
                                        "saslMechanisms": "ANONYMOUS", "authenticatePeer": False, **attributes})
 
+    def section(self, name):
+        """Attributes of the section of that name, to be changed."""
+        return next(section for _, section in self.sections if section.get("name") == name)
+
     def change(self, kind, **attributes):
         """Set attributes of the first section of that type."""
         for name, section in self.sections:
