@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -288,6 +289,19 @@ def test_example_folder_runs(folder, ports, shown):
     assert done.returncode == 0, done.stdout
     for pattern in shown:
         assert re.search(pattern, done.stdout), done.stdout
+
+
+def test_example_folder_says_why_it_cannot_run():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port, = free_ports(1)
+        environment = dict(os.environ, PATH="%s:/usr/bin:/bin" % (build_dir() / "bin"), BROKER_PORT=str(port),
+                           ROUTER_PORT=str(taken.getsockname()[1]))
+        done = subprocess.run([EXAMPLES / "aggregation" / "run"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, env=environment, timeout=seconds(60),
+                              preexec_fn=die_with_parent)
+    assert done.returncode == 1
+    assert "waited in vain for the router's links to the broker; the program said:\n" in done.stdout
+    assert done.stdout.rstrip().endswith("Address already in use")
 
 
 def remote_of(router, address):
