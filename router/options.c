@@ -134,9 +134,13 @@ char *options_config_path(const struct options *o, const char *directory)
     for (size_t i = 0; i < sizeof installed / sizeof *installed; i++)
         if (access(installed[i], F_OK) == 0)
             return xstrdup(installed[i]);
-    char *in_tree = xasprintf("%s/../etc/qdrouterd.conf", directory);
-    if (access(in_tree, F_OK) == 0)
-        return in_tree;
-    free(in_tree);
+    /* Installed somewhere else than was said when it was built; in a build tree. */
+    static const char *const beside[] = {"../etc/qpid-dispatch/qdrouterd.conf", "../etc/qdrouterd.conf"};
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+        char *path = xasprintf("%s/%s", directory, beside[i]);
+        if (access(path, F_OK) == 0)
+            return path;
+        free(path);
+    }
     return xstrdup(installed[0]);
 }

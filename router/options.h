@@ -25,8 +25,9 @@ enum options_result {
 enum options_result options_parse(int argc, char **argv, struct options *o, FILE *out, FILE *complaints);
 
 /* The configuration file to use, in memory that the caller frees: the named one, made absolute, whether it exists or
- * not; else the first that exists of <sysconfdir>/qpid-dispatch/qdrouterd.conf, /etc/qpid-dispatch/qdrouterd.conf and
- * <directory>/../etc/qdrouterd.conf, or the first of these if none does. directory: of the executable. */
+ * not; else the first that exists of <sysconfdir>/qpid-dispatch/qdrouterd.conf, /etc/qpid-dispatch/qdrouterd.conf,
+ * <directory>/../etc/qpid-dispatch/qdrouterd.conf and <directory>/../etc/qdrouterd.conf, or the first of these if none
+ * does. directory: of the executable. */
 char *options_config_path(const struct options *o, const char *directory);
 
 #endif
