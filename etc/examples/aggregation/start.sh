@@ -49,5 +49,5 @@ start_broker() {
 
 # has_active_links COUNT: of the router's autoLinks.
 has_active_links() {
-    [ "$(qdstat -b "$router" --autolinks | grep -c ' active ')" = "$1" ]
+    [ "$(qdstat -b "$router" -t 1 --autolinks | grep -c ' active ')" = "$1" ]
 }
