@@ -78,6 +78,15 @@ def test_client_that_is_no_router_is_refused_where_routers_connect(ours, is_send
         assert answer.fields["target" if is_sender else "source"] is not None
 
 
+def test_router_that_dials_opens_eleven_sessions_and_their_links_in_order_and_gives_credit(line):
+    first, _, last = line
+    (accepted,), (dialled,) = first.conns, last.conns
+    pairs = [(kind, side) for kind in ["qd.router"] + ["qd.router-data"] * 10 for side in ("receiver", "sender")]
+    assert accepted.order == ["begin"] * 11 + pairs
+    for conn in (accepted, dialled):
+        wait_until(lambda: [link.credit for link in conn.data_out] == [250] * 10, what="credit on each link for messages")
+
+
 def test_messages_of_old_routers_pass_ours_and_reach_its_clients(line, peers):
     first, middle, last = line
     client = peers.connect(middle)
@@ -229,12 +238,16 @@ def test_annotations_of_users_come_before_routers_and_stay(ours, peers, count):
         assert dict(near.next().annotations or {}) == notes
 
 
-def test_old_router_with_few_links_for_messages_gets_them_by_the_next_lower(ours, peers):
-    with OldRouter("O", dial=[ours.ports["mesh"]], priorities=3) as old:
+@pytest.mark.parametrize("links", [10, 3])
+def test_messages_go_by_the_link_of_their_priority_or_the_next_lower(ours, peers, links):
+    with OldRouter("O", dial=[ours.ports["mesh"]], priorities=links) as old:
         far, sender = old.consumer("closest/far"), peers.connect(ours).sender("closest/far")
-        for priority in range(10):
-            assert sender.outcome(sender.send(Message(priority, priority=priority))).state == ACCEPTED
-        assert far.bodies == list(range(10))
+        for priority in (None, *range(10), 15):
+            message = Message(priority) if priority is None else Message(priority, priority=priority)
+            assert sender.outcome(sender.send(message)).state == ACCEPTED
+        assert far.bodies == [None, *range(10), 15]
+        assert far.links == [min(priority, links - 1) for priority in (4, *range(10), 9)]
+        assert sender.outcome(sender.send(Message(b"x" * 400000))).state == ACCEPTED
 
 
 def test_old_router_that_stops_for_some_seconds_is_passed_by_and_taken_back(ours, peers):

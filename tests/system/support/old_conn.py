@@ -78,7 +78,7 @@ class Conn:
         self.sessions, self.by_peer, self.channels = {}, {}, itertools.count(0 if is_dialler else 200)
         self.opened, self.closed, self.peer, self.cost, self.sasl_done = False, False, None, router.cost, False
         self.control_out, self.data_out, self.streams, self.stream_session = None, [], [], None
-        self.data_in_count, self.order = 0, []
+        self.data_in_count, self.order = 0, []  # order: what a dialling peer has opened
         self.outstanding = {}
         if is_dialler:
             self.output += SASL_HEADER
@@ -319,6 +319,9 @@ class Conn:
         if not mine.is_sender:
             mine.count = int(got.fields.get("initial_delivery_count") or 0)
             self.grant(mine, CREDIT)
+            if mine.kind == "qd.router-data":
+                mine.priority = self.data_in_count if self.data_in_count < 10 else "stream"
+                self.data_in_count += 1
         elif mine.kind == "qd.router":
             self.control_out = mine
             self.router.control_up(self)

@@ -18,6 +18,7 @@ class Consumer:
 
     def __init__(self, key, outcome):
         self.key, self.outcome, self.bodies, self.messages, self.aborted = key, outcome, [], [], 0
+        self.links = []  # priority of the link that each came on; "stream": one for large messages; None: a client of ours
 
 
 class Forwarding:
@@ -207,6 +208,7 @@ class Forwarding:
                 continue
             found = sections_of(incoming.payload) if len(incoming.payload) < 65536 else {}
             consumer.messages.append(found)
+            consumer.links.append(incoming.link and incoming.link.priority)
             consumer.bodies.append(found.get(BODY) if found else len(incoming.payload))
             if consumer.outcome is not None or incoming.settled:
                 self.copy_done(incoming, consumer.outcome)
