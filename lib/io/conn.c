@@ -262,6 +262,7 @@ static void read_input(struct io_conn *c)
             break;
         in.fill += got;
         c->octets_in += got;
+        atomic_store_explicit(&c->heard, loop_now(c->worker->loop), memory_order_relaxed);
         need = input_feed(c, &in);
         if (got < room || got >= budget)
             break;

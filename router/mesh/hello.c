@@ -27,6 +27,7 @@ struct hello_link {
     char *router;             /* HEARD, UP: who it is */
     struct start start;
     mono_ms heard, listed, next_send;
+    mono_ms received;   /* octets of any kind, last */
     mono_ms refused;    /* since when */
     uint32_t worst_gap; /* ms between two HELLOs, the longest of late */
 };
@@ -406,6 +407,13 @@ void hello_repeated(struct hello *h, uint64_t link, mono_ms heard, uint32_t gap)
     l->heard = l->listed = heard;
 }
 
+void hello_link_received(struct hello *h, uint64_t link, mono_ms at)
+{
+    struct hello_link *l = link_find(h, link);
+    if (l)
+        l->received = at;
+}
+
 /* How late we are tells how loaded the machine is. Half a second is no load any more, but a stop. */
 static void learn_lateness(struct hello *h, mono_ms now)
 {
@@ -471,7 +479,10 @@ static mono_ms silent_at(const struct hello *h, const struct hello_link *l)
 {
     if (!is_known(l))
         return MONO_MS_NEVER;
-    return (l->state == LINK_UP ? l->listed : l->heard) + link_age(h, l) + 1;
+    mono_ms heard = l->state == LINK_UP ? l->listed : l->heard, age = link_age(h, l);
+    mono_ms latest = heard + (age > h->conf.max_age ? age : h->conf.max_age);
+    mono_ms silent = (l->received > heard ? l->received : heard) + age;
+    return (silent < latest ? silent : latest) + 1;
 }
 
 static void update_deadline(struct hello *h)

@@ -22,6 +22,8 @@
  * come late ourselves, by more than 5 ms, the machine is loaded: everybody is given twice that. When we have been held
  * up for longer, nobody grows older by that time. All links are said HELLO at the same moments, multiples of their
  * interval, so that a router wakes up once for all of them.
+ * On a line that is slow a HELLO comes late behind the octets that the system has taken before it. While any octets come
+ * from a neighbour its silence does not begin; but who says no HELLO for as long as an old router may be silent is lost.
  *
  * Invariants
  *   H1  A neighbour has exactly one active link, and it is UP.
@@ -99,6 +101,9 @@ enum err hello_receive(struct hello *h, uint64_t link, struct slice id, struct s
  * before hello_tick(). */
 bool hello_link_is_steady(const struct hello *h, uint64_t link);
 void hello_repeated(struct hello *h, uint64_t link, mono_ms heard, uint32_t gap);
+/* Octets, of whatever, came on the link's connection last at `at`: behind them a HELLO may be on its way. To be said
+ * before hello_tick(), too. */
+void hello_link_received(struct hello *h, uint64_t link, mono_ms at);
 /* Send what is due, drop who is silent. Result: when to call again. */
 mono_ms hello_tick(struct hello *h, mono_ms now);
 /* When hello_tick() is due. */

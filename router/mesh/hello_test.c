@@ -257,6 +257,42 @@ static void test_hello_repeated_by_an_old_router_is_to_be_looked_at(void **state
     assert_false(hello_link_is_steady(t.hello, 1));
 }
 
+/* A HELLO that waits behind many octets on a slow line. */
+static void test_hello_of_whom_octets_come_is_waited_for_as_long_as_an_old_router(void **state)
+{
+    (void)state;
+    up(1, OURS);
+    hear(1, "A", 5, "me");
+    for (int i = 0; i < 290; i++) {
+        hello_link_received(t.hello, 1, t.now);
+        pass(10);
+        assert_non_null(find("A"));
+    }
+    hear(1, "A", 5, "me");
+    assert_int_equal(hello_link_age(t.hello, 1), 260); /* of a HELLO that is as late as that nothing is learnt */
+    for (int i = 0; i < 301; i++) {
+        hello_link_received(t.hello, 1, t.now);
+        pass(10);
+    }
+    assert_null(find("A"));
+}
+
+static void test_hello_of_whom_octets_came_is_lost_when_they_end(void **state)
+{
+    (void)state;
+    up(1, OURS);
+    hear(1, "A", 5, "me");
+    pass(200);
+    hello_link_received(t.hello, 1, t.now);
+    pass(260);
+    assert_non_null(find("A"));
+    pass(1);
+    assert_null(find("A"));
+    hello_link_received(t.hello, 1, t.now); /* of what came before: only a HELLO brings it back */
+    pass(10);
+    assert_null(find("A"));
+}
+
 static void test_hello_late_ourselves_everybody_is_given_more_time(void **state)
 {
     (void)state;
@@ -492,6 +528,8 @@ int main(void)
         TEST(test_hello_lost_by_false_alarm_is_not_lost_so_again),
         TEST(test_hello_repeated_unseen_keeps_the_neighbour_and_teaches_lateness),
         TEST(test_hello_repeated_by_an_old_router_is_to_be_looked_at),
+        TEST(test_hello_of_whom_octets_come_is_waited_for_as_long_as_an_old_router),
+        TEST(test_hello_of_whom_octets_came_is_lost_when_they_end),
         TEST(test_hello_late_ourselves_everybody_is_given_more_time),
         TEST(test_hello_all_links_are_said_hello_at_the_same_moments),
         TEST(test_hello_we_were_held_up_nobody_is_lost_for_it),

@@ -360,6 +360,8 @@ static void send_update(struct mesh *m)
     struct mobile_list update;
     if (!mobile_update(m->mobile, &update))
         return; /* what was added has been removed again */
+    LOG(ROUTER_MA, DEBUG, "addresses-told seq=%" PRId64 " add=%u del=%u", mobile_seq(m->mobile), update.add_count,
+        update.del_count);
     mesh_send_update(m, &update);
     mesh_be_in_flux(m); /* whoever has missed it hears of it soon again */
     mesh_send_ra(m);
@@ -575,6 +577,11 @@ bool mesh_link_is_steady(const struct mesh *m, uint64_t link)
 void mesh_hello_repeated(struct mesh *m, uint64_t link, mono_ms heard, uint32_t gap)
 {
     hello_repeated(m->hello, link, heard, gap);
+}
+
+void mesh_link_received(struct mesh *m, uint64_t link, mono_ms at)
+{
+    hello_link_received(m->hello, link, at);
 }
 
 bool mesh_link_is_heard(const struct mesh *m, uint64_t link)

@@ -116,6 +116,8 @@ bool mesh_link_is_heard(const struct mesh *m, uint64_t link) ON_CONTROL;
  * mesh_tick(), says when the last one came, and the longest time between two since it last said so, in ms. */
 bool mesh_link_is_steady(const struct mesh *m, uint64_t link) ON_CONTROL;
 void mesh_hello_repeated(struct mesh *m, uint64_t link, mono_ms heard, uint32_t gap) ON_CONTROL;
+/* When octets of whatever came last on the connection of a control link. To be said before mesh_tick(), too. */
+void mesh_link_received(struct mesh *m, uint64_t link, mono_ms at) ON_CONTROL;
 /* A whole message has come on a control link.
  *   Errors: ERR_NOT_FOUND, not a control message, or no such link: it is the caller's; ERR_INVALID, ERR_LIMIT: dropped
  *           and logged. Whatever the result, the link stays usable. */

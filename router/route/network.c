@@ -78,7 +78,7 @@ static void note_silence(void) ON_CONTROL
     }
 }
 
-/* HELLOs that only say that a neighbour lives have not woken us: when were the last ones? */
+/* HELLOs that only say that a neighbour lives have not woken us: when were the last ones, and the last octets at all? */
 static void note_hellos(void) ON_CONTROL
 {
     list_for_each(n, &network.trunks)
@@ -88,6 +88,7 @@ static void note_hellos(void) ON_CONTROL
         mono_ms heard = hello_watch_take(&t->conn->hello, &gap);
         if (heard)
             mesh_hello_repeated(network.mesh, t->connection_id, heard, gap);
+        mesh_link_received(network.mesh, t->connection_id, io_conn_heard(&t->conn->io));
     }
 }
 

@@ -23,10 +23,12 @@
 #ifndef TRUNKLINE_IO_CONN_H
 #define TRUNKLINE_IO_CONN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <trunkline/base/buffer.h>
+#include <trunkline/base/clock.h>
 #include <trunkline/base/list.h>
 #include <trunkline/base/timer.h>
 #include <trunkline/io/loop.h>
@@ -68,6 +70,7 @@ struct io_conn {
     bool input_ended;               /* the peer's stream has ended, or failed */
     char *why;                      /* what failed, or NULL */
     uint64_t octets_in, octets_out; /* (read) */
+    _Atomic int64_t heard;          /* when octets came last, monotonic ms; relaxed: it is true by itself */
 };
 
 /* Begin: watch the transport and write what the engine has to say.
@@ -78,6 +81,12 @@ enum err io_conn_open(struct io_conn *c, struct worker *w, struct transport *t, 
 
 /* The engine has something to flush or to write: what amqp_handler.dirty calls. */
 void io_conn_dirty(struct io_conn *c);
+
+/* When octets came last; 0: never. Thread: any, as long as c lives. */
+static inline mono_ms io_conn_heard(const struct io_conn *c)
+{
+    return atomic_load_explicit(&c->heard, memory_order_relaxed);
+}
 
 /* Call amqp_conn_close() first if the peer shall be told. Writes what is pending, waits for the engine to be finished,
  * shuts the stream and waits for the peer to do so; all that at most for limit_ms, then ends it anyway. Harmless when

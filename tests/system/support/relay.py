@@ -69,9 +69,13 @@ class Relay:
 
 
 class Relays:
-    """All relays of a test, served by one thread."""
+    """All relays of a test, served by one thread.
+
+    longest_pause   seconds that the thread had to wait for its turn, at most: so long was the network silent
+    """
 
     def __init__(self):
+        self.longest_pause = 0.0
         self.relays, self.errands, self.lock = [], [], threading.Lock()
         self.wake_in, self.wake_out = socket.socketpair()
         self.wake_out.setblocking(False)
@@ -107,7 +111,11 @@ class Relays:
                 selector.register(self.wake_out, selectors.EVENT_READ, lambda _, __: self._run_errands())
                 for relay in self.relays:
                     self._watch(selector, relay)
-                for key, events in selector.select(0.002 if any(r.rate for r in self.relays) else None):
+                pause, began = 0.002 if any(r.rate for r in self.relays) else None, time.monotonic()
+                ready = selector.select(pause)
+                if pause:
+                    self.longest_pause = max(self.longest_pause, time.monotonic() - began - pause)
+                for key, events in ready:
                     key.data(key.fileobj, events)
         for relay in self.relays:
             relay.listener.close()
