@@ -13,12 +13,11 @@ from proton.reactor import LinkOption
 from support.deadline import seconds
 from support.mesh import Manager
 from support.peers import ACCEPTED, RELEASED, Peers
-from support.recording import Playing, Recording
+from support.playing import Playing
+from support.recorded import KNOWN
+from support.recording import Recording
 from support.router import Config
 from support.wire import Wire
-
-# docs/differences-from-qpid-dispatch.md: the version is our own; the window of a session is bounded, and so are its handles.
-KNOWN = [("open", "properties"), ("begin", "incoming_window"), ("begin", "handle_max")]
 
 Place = namedtuple("Place", "host port")  # of one of a router's listeners
 
@@ -52,27 +51,8 @@ def two_interiors(start_router):
     return first, second
 
 
-class EdgePlaying(Playing):
-    """Compared without what nobody heeds: when a terminus expires, and whether one that says nothing is null. The old
-    router makes a new one there; ours sends back what came."""
-
-    def _known(self, key, value):
-        value = super()._known(key, value)
-        if key[0] != "attach":
-            return value
-        return {name: what for name, what in ((name, self._terminus(what)) for name, what in value.items()) if what}
-
-    @staticmethod
-    def _terminus(value):
-        expiry = 2  # AMQP 1.0 part 3.5.3, Source; part 3.5.4, Target
-        if not isinstance(value, tuple) or value[0] != "described":
-            return value
-        fields = [None if at == expiry else field for at, field in enumerate(value[2])]
-        return (*value[:2], fields) if any(fields) else None
-
-
 def playing(router, *names, on_note=None):
-    return EdgePlaying([Recording(name) for name in names], router.ports["edge"], allowed=KNOWN, on_note=on_note)
+    return Playing([Recording(name) for name in names], router.ports["edge"], allowed=KNOWN, on_note=on_note)
 
 
 # -- recorded edges of version 1.19

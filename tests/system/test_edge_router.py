@@ -13,16 +13,15 @@ from support.peers import ACCEPTED, RELEASED, Peers
 from support.broker import Broker
 from support.deadline import seconds, wait_until
 from support.mesh import Manager
-from support.recording import Hosting, Swapped
+from support.playing import Hosting
+from support.recorded import KNOWN
+from support.recording import Swapped
 from support.router import Config
 from support.tool import output
 from support.traffic import Traffic
 from support.waypoint import Capability, Waypoint
 from support.wire import ACCEPTED as ACCEPTED_CODE
 from support.wire import CLOSE, DISPOSITION, TRANSFER, Wire, described, encode, frame, performative
-
-# docs/differences-from-qpid-dispatch.md: the version is our own; the window of a session is bounded, and so are its handles.
-KNOWN = [("open", "properties"), ("begin", "incoming_window"), ("begin", "handle_max")]
 
 
 

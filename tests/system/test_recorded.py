@@ -4,12 +4,13 @@ import re
 import pytest
 from proton import Described, Message, symbol, ulong
 
-from support.recording import OFFERS, Playing, Recording
+from support.playing import Playing
+from support.recorded import KNOWN, OFFERS
+from support.recording import Recording
 from support.router import Config, program
 from support.wire import ACCEPTED, DISPOSITION, MODIFIED, REJECTED, RELEASED, frame, parse, performative
 
-# docs/differences-from-qpid-dispatch.md: the version is our own; the window of a session is bounded, and so are its handles.
-KNOWN = [("open", "properties"), ("begin", "incoming_window"), ("begin", "handle_max"), *OFFERS]
+ALLOWED = [*KNOWN, *OFFERS]
 
 
 def recorded_config(*distributions, **router):
@@ -27,7 +28,7 @@ def recorded_config(*distributions, **router):
 ])
 def test_recorded_client_meets_the_same_answers(start_router, name, distributions, router):
     live = start_router(recorded_config(*distributions, **router))
-    assert Playing([Recording(name)], live.port, allowed=KNOWN).run() == []
+    assert Playing([Recording(name)], live.port, allowed=ALLOWED).run() == []
 
 
 def test_recorded_client_without_sasl_meets_the_same_answers(start_router):
@@ -35,7 +36,7 @@ def test_recorded_client_without_sasl_meets_the_same_answers(start_router):
     config = recorded_config("closest").listener("closed", authenticatePeer=True)
     live, closed = start_router(config), "16b-client-without-sasl.authenticate-peer"
     playing = Playing([Recording("16b-client-without-sasl"), Recording(closed)], live.port,
-                      ports={closed: live.ports["closed"]}, allowed=KNOWN)
+                      ports={closed: live.ports["closed"]}, allowed=ALLOWED)
     assert playing.run() == []
 
 
@@ -59,7 +60,7 @@ def test_recorded_senders_without_consumers_meet_the_same_answers(start_router, 
         elif text.startswith("a consumer of closest/n attaches again"):
             consume("closest/n")
 
-    playing = Playing([Recording("18-no-consumer.sender")], live.port, allowed=KNOWN, on_note=on_note)
+    playing = Playing([Recording("18-no-consumer.sender")], live.port, allowed=ALLOWED, on_note=on_note)
     assert playing.run() == []
 
 
@@ -67,7 +68,7 @@ def test_recorded_request_and_reply_are_the_same(start_router):
     """The service was at another router; what it sent to that one's temporary address stays within ours."""
     live = start_router(recorded_config("closest", "multicast"))
     names = "12-request-reply.requester", "12-request-reply.service"
-    playing = Playing([Recording(name, until=6.3) for name in names], live.port, allowed=KNOWN + [("open", "container_id")])
+    playing = Playing([Recording(name, until=6.3) for name in names], live.port, allowed=ALLOWED + [("open", "container_id")])
     assert playing.run() == []
 
 
@@ -77,7 +78,7 @@ def test_recorded_consumer_that_vanishes_gives_back_the_same(start_router, start
     other = start_program(program("qdrecv"), "-b", live.address, "multicast/v", "-c", 3)
     live.wait_receivers("multicast/v")
     names = "17b-consumer-vanishes-one-router.consumer", "17b-consumer-vanishes-one-router.sender"
-    playing = Playing([Recording(name) for name in names], live.port, allowed=KNOWN)
+    playing = Playing([Recording(name) for name in names], live.port, allowed=ALLOWED)
     assert playing.run() == []
     other.wait()
 
@@ -105,7 +106,7 @@ def test_recorded_multicast_outcomes_are_the_same(start_router):
     live = start_router(recorded_config("closest", "multicast"))
     b = "03-multicast.consumer-b"
     playing = Playing([answering_as_a(Recording(b, name="03-multicast.consumer-a")), Recording(b),
-                       Recording("03-multicast.sender")], live.port, allowed=KNOWN + [("open", "container_id")])
+                       Recording("03-multicast.sender")], live.port, allowed=ALLOWED + [("open", "container_id")])
     assert playing.run() == []
 
 
@@ -142,7 +143,7 @@ def assert_same_answer(recorded, live):
 def test_recorded_qdstat_gets_the_same_answers(start_router):
     """qdstat -c, -l, -a and -n; those by way of another router come with the mesh."""
     live = start_router(recorded_config("closest", "multicast"))
-    playing = Playing([Recording("13a-qdstat.client", until=5.6)], live.port, allowed=KNOWN, messages=False)
+    playing = Playing([Recording("13a-qdstat.client", until=5.6)], live.port, allowed=ALLOWED, messages=False)
     assert playing.run() == []
     answers = [(decoded(recorded), decoded(now)) for _, recorded, now in playing.messages()]
     assert len(answers) == 12
@@ -155,7 +156,7 @@ def test_recorded_qdstat_gets_the_same_answers(start_router):
 def test_recorded_qdmanage_gets_the_same_answers(start_router):
     """Create, read, query, update, delete, what is not there and what is wrong; and every address of the node."""
     live = start_router(recorded_config("closest", "multicast"))
-    playing = Playing([Recording("13b-management-operations")], live.port, allowed=KNOWN, messages=False)
+    playing = Playing([Recording("13b-management-operations")], live.port, allowed=ALLOWED, messages=False)
     # docs/differences-from-qpid-dispatch.md: a request without application properties is answered.
     (unasked,) = playing.run()
     assert re.search(r"'answers', 'from A', 0, 5\): recorded \[\], live \[", unasked)

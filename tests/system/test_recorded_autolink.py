@@ -3,12 +3,13 @@ import pytest
 from proton import Message
 
 from support.peers import Peers
-from support.recording import Hosting, OFFERS, Recording
+from support.playing import Hosting
+from support.recorded import KNOWN, OFFERS
+from support.recording import Recording
 from support.router import Config, program
 
-# docs/differences-from-qpid-dispatch.md: the version is our own, a session's window and handles are bounded.
 # The recorded container says nothing in between: it is given the time that a slow machine takes.
-KNOWN = [("open", "properties"), ("open", "idle_time_out"), ("begin", "incoming_window"), ("begin", "handle_max"), *OFFERS]
+ALLOWED = [*KNOWN, *OFFERS, ("open", "idle_time_out")]
 
 
 @pytest.fixture
@@ -31,11 +32,12 @@ def send(peers, client, address, *messages, presettled=False):
     peers.wait(lambda: client.connection.transport.pending() == 0, what="all to be written")
 
 
+@pytest.mark.heavy
 def test_recorded_container_refuses_detaches_and_accepts_autolinks(start_router, start_program, peers):
     """Tried again after 3 s, then 6 s, again 3 s after a detach; credit only while somebody consumes. The old router gave
     credit on a link that was refused; ours does not."""
     name = "09-autolinks"
-    hosting = Hosting([Recording(name)], allowed=KNOWN, patience=12)
+    hosting = Hosting([Recording(name)], allowed=ALLOWED, patience=12)
     config = container_config(hosting.ports[name], "A")
     for direction in ("in", "out"):
         config.add("autoLink", connection="broker", address="q." + direction, direction=direction)
@@ -58,7 +60,7 @@ def test_recorded_container_refuses_detaches_and_accepts_autolinks(start_router,
 def test_recorded_container_in_the_way_of_an_address(start_router, start_program, peers):
     """Out at phase 0, in at phase 1. Here producer and consumer are at the router of the container."""
     name = "10-waypoint.container"
-    hosting = Hosting([Recording(name)], allowed=KNOWN)
+    hosting = Hosting([Recording(name)], allowed=ALLOWED)
     config = container_config(hosting.ports[name], "B").add("address", prefix="wp", waypoint=True)
     for direction in ("out", "in"):
         config.add("autoLink", connection="broker", address="wp.q", direction=direction)

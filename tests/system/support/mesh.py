@@ -85,10 +85,10 @@ class Mesh:
             if conf and name in conf:
                 conf[name](config)
             self.routers[name] = start_router(config, name=name)
-            self._keep_ports(self.routers[name])
+            self.keep_ports(self.routers[name])
 
     @staticmethod
-    def _keep_ports(router):
+    def keep_ports(router):
         """When it is started again it listens where it did, so that the others find it."""
         before = router.config.text()
         for kind, attributes in router.config.sections:
