@@ -139,6 +139,22 @@ void timer_wheel_run(struct timer_wheel *w, mono_ms now)
         w->now = now;
 }
 
+/* When the first timer of a slot is due, if there are few; else when the slot begins, and its timers move down. */
+static mono_ms first_of_slot(const struct timer_wheel *w, int level, int slot)
+{
+    enum { FEW = 16 };
+    mono_ms first = MONO_MS_NEVER;
+    int n = 0;
+    list_for_each(at, (struct list *)&w->slots[level][slot])
+    {
+        if (++n > FEW)
+            return slot_start(w, level, slot);
+        mono_ms due = list_entry(at, struct timer, node)->due;
+        first = due < first ? due : first;
+    }
+    return first;
+}
+
 mono_ms timer_wheel_next(const struct timer_wheel *w)
 {
     if (!list_is_empty(&w->overdue))
@@ -147,7 +163,7 @@ mono_ms timer_wheel_next(const struct timer_wheel *w)
         for (uint64_t left = w->used[level]; left; left &= left - 1) {
             int slot = __builtin_ctzll(left);
             if (!list_is_empty(&w->slots[level][slot]))
-                return slot_start(w, level, slot);
+                return first_of_slot(w, level, slot);
         }
     return MONO_MS_NEVER;
 }

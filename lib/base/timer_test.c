@@ -156,8 +156,17 @@ static void test_timer_next_is_exact_near_and_never_late(void **state)
     assert_true(timer_wheel_next(w) == MONO_MS_NEVER);
     timer_arm(w, &t.timer, 120);
     assert_true(timer_wheel_next(w) == 120);
+    /* Far away, so that it stands in a slot of many milliseconds. */
     timer_arm(w, &t.timer, 100000);
+    assert_true(timer_wheel_next(w) == 100000);
+    struct numbered crowd[20];
+    for (int i = 0; i < 20; i++) {
+        timer_init(&crowd[i].timer, on_numbered);
+        timer_arm(w, &crowd[i].timer, 100001 + i);
+    }
     assert_true(timer_wheel_next(w) <= 100000 && timer_wheel_next(w) > 60000);
+    for (int i = 0; i < 20; i++)
+        timer_cancel(&crowd[i].timer);
     timer_arm(w, &t.timer, 50);
     assert_true(timer_wheel_next(w) <= 100);
     timer_cancel(&t.timer);

@@ -38,7 +38,8 @@ static inline bool timer_is_armed(const struct timer *t)
 
 /* Fire everything due by now; a timer may arm or cancel any timer, itself included. */
 void timer_wheel_run(struct timer_wheel *w, mono_ms now);
-/* A time not later than the first due one, MONO_MS_NEVER when none is armed. */
+/* When the first one is due, or, where many are due at about that time, somewhat earlier; MONO_MS_NEVER when none is
+ * armed. */
 mono_ms timer_wheel_next(const struct timer_wheel *w);
 
 #endif
