@@ -76,6 +76,19 @@ static inline bool incoming_answers_settled(const struct link *l)
     return (l->kind == LINK_DATA || l->is_edge) && l->conn->is_of_ours;
 }
 
+/* HELLOs come all the time: between routers of ours credit for control messages goes back for so many at once, so that
+ * each is not answered. It is an eighth of what the sender has. */
+enum { CONTROL_OWED_MAX = 32 };
+
+/* The credit of a control message. */
+static inline void incoming_replenish(struct link *l)
+{
+    if (++l->in.in_hand < CONTROL_OWED_MAX && l->conn->is_of_ours)
+        return;
+    amqp_link_grant(&l->amqp, l->in.in_hand);
+    l->in.in_hand = 0;
+}
+
 /* A delivery has begun. Here, as each message comes by. */
 static inline void incoming_take_in_hand(struct link *l)
 {
@@ -84,6 +97,8 @@ static inline void incoming_take_in_hand(struct link *l)
     if (link_replenishes_at_once(l)) {
         if (l->in.current_unbound)
             l->in.in_hand++;
+        else if (l->kind == LINK_CONTROL)
+            incoming_replenish(l);
         else if (!l->is_finishing)
             amqp_link_grant(&l->amqp, 1);
         return;

@@ -448,6 +448,27 @@ static void comes_to_a(struct link *in, const struct amqp_state *state)
     incoming_transfer(in, &t);
 }
 
+/* HELLOs of a router of ours come twelve times in a second, each wanting one credit. */
+static void test_incoming_credit_of_control_messages_goes_back_for_many_to_a_router_of_ours(void **state)
+{
+    (void)state;
+    struct link *in = new_link("in", true, NULL);
+    in->kind = LINK_CONTROL;
+    incoming_start(in);
+    conn.is_of_ours = true;
+    said[0] = 0;
+    for (int i = 0; i < 31; i++)
+        comes(in, "hello", true, true, false, false);
+    assert_null(strstr(said, "credit"));
+    comes(in, "hello", true, true, false, false);
+    assert_non_null(strstr(said, "credit +32"));
+    /* An old router sees it come back for each, as it is used to. */
+    conn.is_of_ours = false;
+    said[0] = 0;
+    comes(in, "hello", true, true, false, false);
+    assert_non_null(strstr(said, "credit +1; "));
+}
+
 /* A message with x-opt-qd.to of one letter comes from another router. */
 static void comes_for(struct link *in, char letter)
 {
@@ -690,6 +711,7 @@ int main(void)
         TEST(test_incoming_anonymous_without_address_is_rejected),
         TEST(test_incoming_streams_hold_frames_until_they_have_left),
         TEST(test_incoming_closest_takes_turns_and_passes_over_full_ones),
+        TEST(test_incoming_credit_of_control_messages_goes_back_for_many_to_a_router_of_ours),
         TEST(test_incoming_name_told_by_a_router_is_found_anew_when_its_address_has_gone),
         TEST(test_incoming_marked_by_a_router_of_ours_is_answered_when_it_has_left),
         TEST(test_incoming_unmarked_from_a_router_waits_for_the_consumer),
