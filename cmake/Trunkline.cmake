@@ -12,6 +12,16 @@ add_library(trunkline_flags INTERFACE)
 target_compile_options(trunkline_flags INTERFACE ${TRUNKLINE_WARNINGS} -fno-omit-frame-pointer
                        -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=
                        $<$<CONFIG:Release>:-O2> $<$<CONFIG:Debug>:-O1 -g>)
+# gcc fills and copies structs of some hundred octets by string instructions, which take longer to start than all the rest:
+# a message is described by such structs at each step of its way.
+include(CheckCCompilerFlag)
+set(TRUNKLINE_STRUCTS -mmemset-strategy=vector_loop:1024:noalign,libcall:-1:noalign
+                      -mmemcpy-strategy=vector_loop:1024:noalign,libcall:-1:noalign)
+string(REPLACE ";" " " TRUNKLINE_STRUCTS_FLAGS "${TRUNKLINE_STRUCTS}")
+check_c_compiler_flag("${TRUNKLINE_STRUCTS_FLAGS}" TRUNKLINE_HAS_STRUCTS)
+if(TRUNKLINE_HAS_STRUCTS)
+  target_compile_options(trunkline_flags INTERFACE $<$<CONFIG:Release>:${TRUNKLINE_STRUCTS}>)
+endif()
 target_compile_definitions(trunkline_flags INTERFACE _GNU_SOURCE TRUNKLINE_VERSION="${PROJECT_VERSION}")
 target_include_directories(trunkline_flags INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR})
 if(TRUNKLINE_SANITIZE)

@@ -63,23 +63,19 @@ static void note_section(struct amqp_message_view *v, uint64_t section, uint32_t
 
 /* Step over the value of a section. Runs for each section of each message: most are lists and maps, whose head says
  * how long they are. */
-static inline enum err skip_section(struct amqp_reader *r)
+static inline enum err skip_section(struct amqp_reader *r, uint64_t section)
 {
+    bool is_list = section == AMQP_SECTION_HEADER || section == AMQP_SECTION_PROPERTIES;
+    uint8_t code = r->at[0];
     size_t left = amqp_left(r), n;
-    switch (r->at[0]) {
-    case AMQP_CODE_LIST0:
-        r->at++;
-        return OK;
-    case AMQP_CODE_LIST8:
-    case AMQP_CODE_MAP8:
+    if (is_list && code == AMQP_CODE_LIST0) {
+        n = 1;
+    } else if (code == (is_list ? AMQP_CODE_LIST8 : AMQP_CODE_MAP8) && !is_body(section)) {
         n = left < 2 ? SIZE_MAX : (size_t)2 + r->at[1];
-        break;
-    case AMQP_CODE_LIST32:
-    case AMQP_CODE_MAP32:
+    } else if (code == (is_list ? AMQP_CODE_LIST32 : AMQP_CODE_MAP32) && !is_body(section)) {
         n = left < 5 ? SIZE_MAX : (size_t)5 + amqp_get32(r->at + 1);
-        break;
-    default:
-        return amqp_skip(r);
+    } else {
+        return is_section_type(section, code) ? amqp_skip(r) : ERR_INVALID;
     }
     if (left < n)
         return ERR_TRUNCATED;
@@ -105,9 +101,7 @@ enum err amqp_message_scan(const uint8_t *m, size_t n, enum amqp_section depth, 
             return OK;
         if (r.at == r.end)
             return ERR_TRUNCATED;
-        if (!is_section_type(section, *r.at))
-            return ERR_INVALID;
-        e = skip_section(&r);
+        e = skip_section(&r, section);
         if (e != OK)
             return e;
         note_section(v, section, (uint32_t)(from - m), (uint32_t)(r.at - from));
