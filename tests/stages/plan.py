@@ -49,6 +49,7 @@ def check_includes(arguments):
 
 # What ctest knows as python/..., the stages python and reference run by themselves, to count each test.
 UNIT = ["-LE", "fuzz", "-E", "^python/"]
+UNIT_OF_THREADS = ["-LE", "fuzz|one-thread", "-E", "^python/"]  # what ThreadSanitizer can say something of
 FUZZ = ["-L", "fuzz"]
 
 
@@ -72,7 +73,8 @@ def python_tests(arguments):
     return count_results(results, status)
 
 
-def system_tests(name, preset, selection=()):
+def system_tests(name, preset, more, selection=()):
+    """more: so many more tests than there are cores run beside each other, because most wait more than they compute."""
     def stage(arguments):
         results = RESULTS / ("pytest-%s.xml" % name)
         results.unlink(missing_ok=True)
@@ -82,14 +84,16 @@ def system_tests(name, preset, selection=()):
         # pytest's limit per test is in pytest.ini; under a sanitizer everything takes longer.
         command = [PYTHON, "-m", "pytest", "-q", "--timeout", str(120 * slowness(tested))]
         # Who has failed is listed when it has run a second time: not by pytest's own summary.
-        beside = ["-rsxX", "-n", "2", "tests/system", "--junitxml", results, *selection, *arguments]
-        status = execute(command + beside, tested)
+        status = execute(command + ["-rsxX", "-n", CORES + more, "tests/system", "--junitxml", results, *selection, *arguments],
+                         tested)
         status = try_again(results, status, lambda tests, path: execute(command + ["--junitxml", path, *tests], tested))
         return count_results(results, status)
     return stage
 
 
-NOT_HEAVY = ["-m", "not heavy"]
+# Markers: pytest.ini.
+UNDER_ASAN = ["-m", "not heavy and not python_only"]
+UNDER_TSAN = ["-m", "not heavy and not python_only and not one_thread"]
 
 STAGES = [
     Stage("format", [], "clang-format has nothing to say about any .c or .h", check_format, False),
@@ -98,17 +102,17 @@ STAGES = [
     Stage("release", [], "build with gcc, warnings are errors", build("release"), False),
     Stage("unit", ["release"], "unit tests (ctest)", ctest("unit", "release", UNIT), True),
     Stage("python", ["release"], "tests of what is written in Python", python_tests, True),
-    Stage("system", ["release"], "system tests: real daemons, clients of others", system_tests("system", "release"), True),
+    Stage("system", ["release"], "system tests: real daemons, clients of others", system_tests("system", "release", 1), True),
     Stage("run", ["release"], "scripts/run shows messages going through a router", show_run, False),
     Stage("clang", [], "build with clang: thread-safety analysis, warnings are errors", build("clang"), False),
     Stage("asan", [], "build with AddressSanitizer and UndefinedBehaviorSanitizer", build("asan"), False),
     Stage("asan-unit", ["asan"], "unit tests under them", ctest("asan-unit", "asan", UNIT), True),
     Stage("fuzz", ["asan"], "a short run of each fuzz target", ctest("fuzz", "asan", FUZZ), True),
-    Stage("asan-system", ["asan"], "system tests under them, but for the heavy ones",
-          system_tests("asan-system", "asan", NOT_HEAVY), True),
+    Stage("asan-system", ["asan"], "system tests under them, where there is something to find",
+          system_tests("asan-system", "asan", 2, UNDER_ASAN), True),
     Stage("tsan", [], "build with ThreadSanitizer", build("tsan"), False),
-    Stage("tsan-unit", ["tsan"], "unit tests under it", ctest("tsan-unit", "tsan", UNIT), True),
-    Stage("tsan-system", ["tsan"], "system tests under it, but for the heavy ones",
-          system_tests("tsan-system", "tsan", NOT_HEAVY), True),
+    Stage("tsan-unit", ["tsan"], "unit tests under it, where there are threads", ctest("tsan-unit", "tsan", UNIT_OF_THREADS), True),
+    Stage("tsan-system", ["tsan"], "system tests under it, where there are threads",
+          system_tests("tsan-system", "tsan", 2, UNDER_TSAN), True),
 ]
 STAGE = {stage.name: stage for stage in STAGES}

@@ -131,6 +131,7 @@ def test_sender_is_blocked_by_what_its_receiver_keeps(router, peers):
                   r"since \d+ s$", STUCK, peers)
 
 
+@pytest.mark.heavy  # it takes ten seconds
 def test_unsettled_deliveries_of_old(patient, peers):
     """Not blocked yet, but what its receiver has is not settled for ten seconds."""
     inbox = peers.connect(patient).receiver("closest/old", credit=1000, accept=False)

@@ -15,6 +15,8 @@ from proton import Array, Data, symbol, timestamp, UNDESCRIBED
 from support.fake_router import PREFIX, Exchanges, FakeRouter, Tables
 from support.tool import failure, output, run, usage_error
 
+pytestmark = pytest.mark.python_only
+
 
 def manage(book, *arguments, **options):
     """The output of a successful qdmanage at a router with this book."""

@@ -17,6 +17,8 @@ from support.client_peer import ClientPeer
 from support.deadline import SLOWNESS, seconds, wait_until
 from support.router import die_with_parent, program
 
+pytestmark = pytest.mark.one_thread  # qdsend and qdrecv, with a peer in Python
+
 
 @pytest.fixture
 def peer():

@@ -14,6 +14,8 @@ from support.deadline import seconds
 from support.fake_router import PREFIX, FakeRouter, Network, Tables
 from support.tool import failure, output, run, usage_error
 
+pytestmark = pytest.mark.python_only
+
 TIME = re.compile(r"\A\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6})? UTC\n")
 
 

@@ -32,7 +32,7 @@ def send(peers, client, address, *messages, presettled=False):
     peers.wait(lambda: client.connection.transport.pending() == 0, what="all to be written")
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy  # it takes as long as the recording
 def test_recorded_container_refuses_detaches_and_accepts_autolinks(start_router, start_program, peers):
     """Tried again after 3 s, then 6 s, again 3 s after a detach; credit only while somebody consumes. The old router gave
     credit on a link that was refused; ours does not."""

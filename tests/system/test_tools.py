@@ -21,6 +21,8 @@ from support.fake_router import FakeRouter, Tables, server_tls
 from support.router import build_dir, program
 from support.tool import failure, output, run, start
 
+pytestmark = pytest.mark.python_only
+
 TOOLS = [("qdstat", ["-c"]), ("qdmanage", ["query", "--type=connection"])]
 each_tool = pytest.mark.parametrize("tool, arguments", TOOLS, ids=["qdstat", "qdmanage"])
 

@@ -5,6 +5,7 @@ usage: oslo_client.py HOST PORT [COUNT [MODE]]; prints one line of JSON: what ea
 addressing_mode: dynamic (it asks the peer who it is), routable, or legacy, which is for brokers.
 """
 import json
+import os
 import sys
 import threading
 import time
@@ -55,9 +56,6 @@ def notify(host, port, count):
     for number in range(count):
         notifier.info({}, "made", {"number": number})
     wait_until(lambda: sum(len(listener.heard) for listener in listeners) >= count)
-    for server in servers:
-        server.stop()
-        server.wait()
     return sorted(number for listener in listeners for _, number in listener.heard)
 
 
@@ -102,9 +100,7 @@ def main():
     result["heard"] = [sorted(endpoint.heard) for endpoint in endpoints]
     result["notified"] = notify(host, port, count) == list(range(count))
     print(json.dumps(result), flush=True)
-    for server in servers:
-        server.stop()
-        server.wait()
+    os._exit(0)  # the library takes seconds to stop each of its servers in order
 
 
 if __name__ == "__main__":

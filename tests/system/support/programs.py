@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from support.deadline import seconds, wait_until
-from support.router import build_dir, die_with_parent
+from support.router import ROOT, die_with_parent
 
 EXAMPLES = Path("/usr/share/proton/examples")
 # Debian's development package names only the whole library; of its parts it ships the run-time names.
@@ -18,14 +18,15 @@ COMPILERS = {".cpp": "g++", ".c": "gcc"}
 
 
 def proton_example(name):
-    """Path of one of proton's own examples, for instance cpp/simple_send; compiled when it is asked for first."""
+    """Path of one of proton's own examples, for instance cpp/simple_send; compiled when it is asked for first, once for
+    all builds of ours: it has nothing of them."""
     for ending in COMPILERS:
         source = (EXAMPLES / name).with_suffix(ending)
         if source.exists():
             break
     else:
         raise AssertionError("no example %s: scripts/deps test installs libqpid-proton11-dev-examples" % name)
-    folder = build_dir() / "tests" / "proton-examples"
+    folder = ROOT / "build" / "proton-examples"
     folder.mkdir(parents=True, exist_ok=True)
     binary = folder / name.replace("/", "-")
     with open(folder / (binary.name + ".lock"), "w") as lock:
