@@ -103,7 +103,9 @@ uint32_t amqp_link_sendable(struct amqp_link *lk)
 
 enum amqp_hindrance amqp_link_hindrance(const struct amqp_link *lk)
 {
-    return lk->credit == 0 && !lk->in_delivery ? AMQP_HINDRANCE_CREDIT : AMQP_HINDRANCE_NONE;
+    if (lk->credit == 0 && !lk->in_delivery)
+        return AMQP_HINDRANCE_CREDIT;
+    return room == 0 ? AMQP_HINDRANCE_OUTPUT : AMQP_HINDRANCE_NONE;
 }
 
 enum err amqp_link_send(struct amqp_link *lk, const struct amqp_send *m, size_t *sent, struct amqp_delivery **d)

@@ -321,6 +321,8 @@ void outgoing_continue(struct link *l, const struct frame *f)
         return;
     }
     message_append(m, f, sent, f->held);
+    if (is_next) /* so far nothing of it waited but for its sender */
+        note_held(l);
 }
 
 void outgoing_not_deliverable(struct link *l, const struct origin *o, bool settled, uint32_t frames)

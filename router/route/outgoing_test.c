@@ -55,6 +55,26 @@ static void test_outgoing_output_full_sends_the_rest_later(void **state)
     assert_int_equal(rx->out.queued, 0);
 }
 
+/* The first part of a message went at once: what hinders the second is told as what hinders the first is. */
+static void test_outgoing_output_full_in_the_middle_of_a_message_is_told(void **state)
+{
+    (void)state;
+    struct link *rx = new_link("rx", false, NULL);
+    rx->amqp.credit = 2;
+    struct frame f = frame("one", 0, true);
+    f.more = true;
+    outgoing_deliver(rx, &f);
+    assert_int_equal(atomic_load(&rx->stats.held_by), AMQP_HINDRANCE_NONE);
+    room = 0;
+    f = frame("two", 0, true);
+    f.first = false;
+    outgoing_deliver(rx, &f);
+    assert_int_equal(atomic_load(&rx->stats.held_by), AMQP_HINDRANCE_OUTPUT);
+    room = SIZE_MAX;
+    outgoing_sendable(rx);
+    assert_int_equal(atomic_load(&rx->stats.held_by), AMQP_HINDRANCE_NONE);
+}
+
 static void test_outgoing_streams_of_two_senders_do_not_mix(void **state)
 {
     (void)state;
@@ -602,6 +622,7 @@ int main(void)
         TEST(test_outgoing_with_credit_goes_at_once),
         TEST(test_outgoing_without_credit_waits_in_order),
         TEST(test_outgoing_output_full_sends_the_rest_later),
+        TEST(test_outgoing_output_full_in_the_middle_of_a_message_is_told),
         TEST(test_outgoing_streams_of_two_senders_do_not_mix),
         TEST(test_outgoing_abort_of_what_waits_leaves_no_trace),
         TEST(test_outgoing_drain_without_messages_gives_credit_up),
