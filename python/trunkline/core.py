@@ -207,8 +207,9 @@ policy          read() only, identity 'policy/None': connectionsProcessed connec
                 linksDenied maxMessageSizeDenied totalDenials
 explain         read() only, by an address's text; None for a text that names none. address (stripped), rule (dict or
                 None), uses: a dict for each phase in use, with senders, receivers and routers; trunks: a dict for each
-                neighbour; edges: names of edge routers that are connected. Their keys: router/mgmt/query_explain.c,
-                docs/explain.md
+                neighbour; edges: names of edge routers that are connected; interior: that of an edge router's uplink, or
+                None; linkRoutes, autoLinks, exchanges: dicts. Their keys: docs/explain.md, router/mgmt/query_explain.c and
+                query_explain_ways.c
 """
 
 import _trunkline

@@ -14,11 +14,11 @@ class Flow:
     """One address in one phase over all routers.
 
     views: {router id: what EXPLAIN gave}. silent: {router id: why it was not asked}. moved: messages that receivers got
-    between two looks; None: there was one look only. seconds: between them.
+    between two looks; None: there was one look only. seconds: between them. before: the views of the first look.
     Receivers that are edge routers stand for receivers behind them; they count only where that edge router was not asked.
     """
 
-    def __init__(self, key, views, silent, moved=None, seconds=1.0):
+    def __init__(self, key, views, silent, moved=None, seconds=1.0, before=None):
         self.key, self.silent, self.moved, self.seconds = key, silent, moved, seconds
         self.views = views
         self.uses = {router: use for router, view in views.items() for use in view["uses"] if use["key"] == key}
@@ -26,6 +26,12 @@ class Flow:
         self.receivers = self._ends("receivers")
         self.in_process = [router for router, use in self.uses.items() if use["inProcess"]]
         self.trunks = [dict(trunk, at=router) for router, view in views.items() for trunk in view["trunks"]]
+        self.auto_links = facts_of(views, "autoLinks")
+        self.exchanges = self._exchanges(views)
+        self.earlier_exchanges = {(e["at"], e["name"]): e for e in self._exchanges(before or {})}
+
+    def _exchanges(self, views):
+        return [e for e in facts_of(views, "exchanges") if self.key == "M%d%s" % (e["phase"], self.key[2:])]
 
     def _ends(self, kind):
         return [
@@ -45,6 +51,11 @@ class Flow:
     def has_unlisted(self, kind):
         """Whether a router has more links than it lists."""
         return any(use[kind + "Count"] > len(use[kind + "s"]) for use in self.uses.values())
+
+
+def facts_of(views, name):
+    """Facts of one kind of all routers, each with the router that it is of. Routers before us do not tell all kinds."""
+    return [dict(facts, at=router) for router, view in views.items() for facts in view.get(name) or ()]
 
 
 def egress(key, views):
@@ -131,6 +142,89 @@ def to_fallback(flow):
     if not others:
         return None
     return "no receiver of its own: messages go to the fallback destination, which has %s" % counted(len(others), "receiver")
+
+
+def container_of(facts):
+    """Where a link route or autoLink leads."""
+    if facts["containerId"]:
+        return "container '%s'" % facts["containerId"]
+    return "connection '%s'" % facts["connection"] if facts["connection"] else "no connection"
+
+
+def _in_last(flow):
+    return "in the last second" if flow.seconds < 1.5 else "in the last %.1f s" % flow.seconds
+
+
+def _grown(flow, exchange, counter):
+    earlier = flow.earlier_exchanges.get((exchange["at"], exchange["name"]))
+    return exchange[counter] - earlier[counter] if earlier else 0
+
+
+def exchange_drops(flow):
+    """Nobody has had them: that is what the sender of a subject wants to know first."""
+    for exchange in flow.exchanges:
+        dropped = _grown(flow, exchange, "droppedCount")
+        if dropped > 0:
+            return ("exchange '%s' on router %s found nobody for %s %s: no binding matches their subject, or what matches "
+                    "leads to no receiver" % (exchange["name"], exchange["at"], counted(dropped, "message"), _in_last(flow)))
+    return None
+
+
+def exchange_moves(flow):
+    for exchange in flow.exchanges:
+        passed = _grown(flow, exchange, "forwardedCount")
+        if passed > 0:
+            return "messages move: exchange '%s' on router %s has passed on %d %s" % (
+                exchange["name"], exchange["at"], passed, _in_last(flow))
+    return None
+
+
+def exchange_without_bindings(flow):
+    """It takes everything and passes on nothing."""
+    if flow.receivers or not flow.exchanges:
+        return None
+    if any(exchange["bindingCount"] or exchange["alternateAddress"] for exchange in flow.exchanges):
+        return None
+    exchange = flow.exchanges[0]
+    return "exchange '%s' on router %s has no binding and no alternateAddress: it releases every message" % (
+        exchange["name"], exchange["at"])
+
+
+NEXT_HOPS_SHOWN = 3
+
+
+def by_exchange(flow):
+    if flow.receivers or not flow.exchanges:
+        return None
+    exchange = flow.exchanges[0]
+    hops = sorted({binding["nextHopAddress"] for binding in exchange["bindings"]} | set(
+        filter(None, [exchange["alternateAddress"]])))
+    others = len(hops) - NEXT_HOPS_SHOWN
+    return "exchange '%s' on router %s passes messages on by %s; explain %s%s to see who receives" % (
+        exchange["name"], exchange["at"], counted(exchange["bindingCount"], "binding"),
+        listed(hops[:NEXT_HOPS_SHOWN]), " (and %d more)" % others if others > 0 else "")
+
+
+def _autolink_trouble(link):
+    if link["operStatus"] == "failed":
+        sentence = "has failed: %s" % (link["lastError"] or "the container gave no reason")
+        if link["retryMs"] is not None:
+            sentence += "; next attempt in %s" % span(link["retryMs"] + 999)
+        return sentence
+    if link["operStatus"] == "attaching":
+        return "waits for the container's answer"
+    return "is inactive: %s is not open" % container_of(link)
+
+
+def autolink_down(flow):
+    """What a container should take, or give, is not attached, and nobody else does it."""
+    keys = {"out": (flow.key, "M" + FALLBACK_PHASE + flow.key[2:]), "in": (flow.key,)}
+    others = {"out": flow.receivers, "in": flow.senders}
+    for link in flow.auto_links:
+        if link["operStatus"] != "active" and link["key"] in keys[link["direction"]] and not others[link["direction"]]:
+            return "autoLink '%s' (%s) on router %s to %s %s" % (
+                link["name"] or link["identity"], link["direction"], link["at"], container_of(link), _autolink_trouble(link))
+    return None
 
 
 def not_asked(flow):
@@ -226,7 +320,8 @@ def no_credit(flow):
     sentence = "receiver %s has given no credit for %s" % (where(worst), span(worst["noCreditMs"]))
     others = len(dry) - 1
     if others:
-        sentence += ", nor has any of %s" % counted(others, "other") if len(dry) == len(flow.receivers) else ""
+        the_others = are_or_is(others, "the other one", "any of %d others" % others)
+        sentence += ", nor has %s" % the_others if len(dry) == len(flow.receivers) else ""
     if worst["queued"]:
         sentence += "; %s for it" % (counted(worst["queued"], "message") + are_or_is(worst["queued"], " waits", " wait"))
     if worst["unsettled"]:
@@ -246,11 +341,11 @@ def blocked_sender(flow):
     if not blocked:
         return None
     worst = _longest(blocked, "waitingMs")
-    sentence = "sender %s is blocked: its %s" % (where(worst), "%d unsettled %s" % (
-        worst["unsettled"], are_or_is(worst["unsettled"], "delivery waits", "deliveries wait")))
     holder = _holder(flow)
     target = "receiver " + where(holder) if holder else _next_router(flow, worst["at"])
-    return "%s for %s since %s" % (sentence, target, span((holder or worst)["waitingMs"]))
+    return "sender %s is blocked: its %d unsettled %s waited %s for %s" % (
+        where(worst), worst["unsettled"], are_or_is(worst["unsettled"], "delivery has", "deliveries have"),
+        span((holder or worst)["waitingMs"]), target)
 
 
 def _next_router(flow, router):
@@ -288,12 +383,17 @@ def nothing_sent(flow):
         sum(1 for sender in flow.senders if sender["credit"]), "sender")
 
 
-# The first that says something is the sentence; all that do are told. Link routes, autoLinks and fallback add theirs.
+# The first that says something is the sentence; all that do are told.
 CAUSES = [
     (STUCK, unavailable),
+    (STUCK, exchange_drops),
     (MOVES, moves),
+    (MOVES, exchange_moves),
     (IDLE, served_by_router),
     (IDLE, to_fallback),
+    (STUCK, autolink_down),
+    (STUCK, exchange_without_bindings),
+    (IDLE, by_exchange),
     (STUCK, not_asked),
     (STUCK, no_receiver),
     (STUCK, out_of_reach),
@@ -318,14 +418,75 @@ def findings(flow):
         sentence = cause(flow)
         if sentence:
             found.append((state, sentence))
-            if cause in (unavailable, served_by_router, to_fallback, no_receiver, not_asked):
+            if cause in _WHOLE or cause in _FOR_EXCHANGES and not flow.receivers:
                 break
     return found
+
+
+# These explain everything that is not said before them.
+_WHOLE = (unavailable, served_by_router, to_fallback, autolink_down, exchange_without_bindings, by_exchange, no_receiver,
+          not_asked)
+_FOR_EXCHANGES = (exchange_drops, exchange_moves)
+
+
+# ---- link routes ----
+
+_WHO = {"in": "senders", "out": "receivers"}
+
+
+def _leads_where(entry):
+    """The routes of a router that have their container, in words."""
+    routes = [route for route in entry["routes"] if route["connections"]]
+    return ["%s at router %s" % (container_of(route), entry["at"]) for route in routes]
+
+
+def _without_container(entries):
+    route, at = next(((route, entry["at"]) for entry in entries for route in entry["routes"]), (None, None))
+    if route is None:
+        return "no router has a container for that"
+    return "%s is not open at router %s for %s" % (container_of(route), at, span(route["sinceMs"]))
+
+
+def routed(entries, silent):
+    """(state, sentence) of one direction of a link-routed address. entries: those of all routers that have it."""
+    who = _WHO[entries[0]["direction"]]
+    pattern = entries[0]["key"][1:]
+    homes = [where for entry in entries for where in _leads_where(entry)]
+    links = sum(entry["links"] for entry in entries)
+    if homes:
+        return IDLE, "link-routed by '%s': %s attach straight to %s, %d %s now; credit and messages are the container's" % (
+            pattern, who, listed(sorted(set(homes))), links, are_or_is(links, "is", "are"))
+    for entry in entries:
+        for other in filter(None, entry["routers"]):
+            if other["id"] in silent:
+                return STUCK, ("link-routed by '%s': router %s says that router %s has the container, which cannot be asked: %s"
+                               % (pattern, entry["at"], other["id"], silent[other["id"]]))
+    return STUCK, "link-routed by '%s', and no %s can attach: %s" % (pattern, who[:-1], _without_container(entries))
+
+
+def routed_phases(views, silent):
+    """As phases, one for each direction that is link-routed."""
+    phases = []
+    for direction in ("in", "out"):
+        entries = [entry for entry in facts_of(views, "linkRoutes") if entry["direction"] == direction]
+        # An edge router knows of its interior router's only when a client asks.
+        entries = [entry for entry in entries if entry["routes"] or entry["routers"]] or entries
+        if entries:
+            state, sentence = routed(entries, silent)
+            phases.append({"key": entries[0]["key"], "state": state, "sentence": sentence, "more": [], "moved": None})
+    return phases
 
 
 def _is_unused_fallback(use):
     """The second address of one with fallback, which nobody receives from: that is no trouble of the first."""
     return use["key"][:2] == "M" + FALLBACK_PHASE and not use["receivers"] and not use["routers"]
+
+
+def _keys(views):
+    """Of each phase that somebody uses, or is configured to use."""
+    keys = {use["key"] for view in views.values() for use in view["uses"] if not _is_unused_fallback(use)}
+    keys |= {link["key"] for link in facts_of(views, "autoLinks") if link["key"][1:2] != FALLBACK_PHASE}
+    return sorted(keys)
 
 
 def diagnose(before, after=None, silent=None, seconds=1.0):
@@ -335,17 +496,21 @@ def diagnose(before, after=None, silent=None, seconds=1.0):
     """
     silent = silent or {}
     views = after or before
-    keys = sorted({use["key"] for view in views.values() for use in view["uses"] if not _is_unused_fallback(use)})
     text = next(iter(views.values()))["address"] if views else ""
-    phases = []
-    for key in keys or ["M0" + text]:
+    phases = routed_phases(views, silent)
+    for key in _keys(views) or ([] if phases else ["M0" + text]):
         moved = max(0, egress(key, after) - egress(key, before)) if after else None
-        found = findings(Flow(key, views, silent, moved, seconds))
+        found = findings(Flow(key, views, silent, moved, seconds, before if after else None))
         phases.append({"key": key, "state": found[0][0], "sentence": found[0][1],
                        "more": [sentence for _, sentence in found[1:]], "moved": moved})
     worst = next((phase for phase in phases if phase["state"] == STUCK), None) or next(
         (phase for phase in phases if phase["state"] == MOVES), phases[0])
-    sentence = worst["sentence"]
-    if len(phases) > 1 and worst["key"].startswith("M"):
-        sentence = "phase %s: %s" % (worst["key"][1], sentence)
-    return {"state": worst["state"], "sentence": sentence, "phases": phases}
+    return {"state": worst["state"], "sentence": _which_phase(worst["key"], phases) + worst["sentence"], "phases": phases}
+
+
+def _which_phase(key, phases):
+    """What a sentence begins with where there are several legs of an address: which of them it is about."""
+    numbers = {phase["key"][1] for phase in phases if phase["key"][:1] == "M"} - {FALLBACK_PHASE}
+    if key[:2] == "M" + FALLBACK_PHASE:
+        return "fallback destination: "
+    return "phase %s: " % key[1] if key[:1] == "M" and len(numbers) > 1 else ""

@@ -61,7 +61,7 @@ def _get_log(request):
     return amqp.encode([list(entry) for entry in core.log_entries(min(limit, (1 << 31) - 1))])
 
 
-_EXPLAINED = ("address", "rule", "uses", "trunks", "edges")
+_EXPLAINED = ("address", "rule", "uses", "trunks", "edges", "interior", "linkRoutes", "autoLinks", "exchanges")
 
 
 def _explain(request):

@@ -1,7 +1,7 @@
 /* What this router knows of one address, for whoever asks why its messages do not move (docs/explain.md): read() of
  * kind `explain` by the address's text. Facts only; trunkline/diagnosis.py makes a sentence of those of all routers.
  * Objects are control's; counters are the workers', read as they are. */
-#include "query_priv.h"
+#include "query_explain_priv.h"
 
 #include <router/mesh/mesh.h>
 #include <router/route/address_name.h>
@@ -22,13 +22,6 @@ enum { LINKS_MAX = 200 };
 
 #define LOAD(member) atomic_load_explicit(&(member), memory_order_relaxed)
 
-/* The address that is asked for; good for one row. */
-struct explained {
-    char *given; /* as it was asked for */
-    char *text;  /* without scheme, host and last separator */
-    const struct rule *rule;
-};
-
 static const char *const held_by[] = {
     [AMQP_HINDRANCE_NONE] = NULL,
     [AMQP_HINDRANCE_CREDIT] = "credit",
@@ -41,14 +34,12 @@ static PyObject *boolean(bool b)
     return PyBool_FromLong(b);
 }
 
-/* Milliseconds since then, None if there is no then. */
-static PyObject *since(mono_ms then, mono_ms now)
+PyObject *explain_since(mono_ms then, mono_ms now)
 {
     return then == 0 ? query_none() : query_number(now > then ? (uint64_t)(now - then) : 0);
 }
 
-/* Append, taking the value, which may be NULL after a failure. Result: false: raised. */
-static bool append(PyObject *list, PyObject *value)
+bool explain_append(PyObject *list, PyObject *value)
 {
     bool done = value != NULL && PyList_Append(list, value) == 0;
     Py_XDECREF(value);
@@ -72,12 +63,12 @@ static PyObject *link_facts(const struct link *l, mono_ms now)
         "linkName", query_text(l->name), "connection", query_decimal(l->conn->id), "container",
         query_text(l->conn->container), "host", query_text(l->conn->host), "role",
         connection_role_name(l->conn->settings->role), "capacity", query_number(l->capacity), "credit",
-        query_number(LOAD(l->stats.credit)), "noCreditMs", since(LOAD(l->stats.zero_credit_since), now), "queued",
-        query_number(l->is_incoming ? 0 : LOAD(l->stats.queued)), "unsettled", query_number(unsettled_of(l)),
-        "waitingMs", since(link_stats_waiting_since(&l->stats), now), "deliveries",
+        query_number(LOAD(l->stats.credit)), "noCreditMs", explain_since(LOAD(l->stats.zero_credit_since), now),
+        "queued", query_number(l->is_incoming ? 0 : LOAD(l->stats.queued)), "unsettled", query_number(unsettled_of(l)),
+        "waitingMs", explain_since(link_stats_waiting_since(&l->stats), now), "deliveries",
         query_number(LOAD(l->stats.deliveries)), "settleRate", query_number(link_stats_settle_rate(&l->stats, now)),
         "heldBy", query_text(held_by[by < sizeof held_by / sizeof *held_by ? by : AMQP_HINDRANCE_NONE]), "heldMs",
-        since(LOAD(l->stats.held_since), now));
+        explain_since(LOAD(l->stats.held_since), now));
 }
 
 static bool is_in_trouble(const struct link *l)
@@ -97,7 +88,7 @@ static PyObject *links_facts(const struct list *links, mono_ms now)
                 return out;
             if (is_in_trouble(l) != trouble)
                 continue;
-            if (!append(out, link_facts(l, now))) {
+            if (!explain_append(out, link_facts(l, now))) {
                 Py_DECREF(out);
                 return NULL;
             }
@@ -117,11 +108,11 @@ static PyObject *router_facts(uint32_t index) ON_CONTROL
                          r.is_reachable ? PyLong_FromLongLong(r.cost) : query_none());
 }
 
-static PyObject *routers_facts(const struct address *a) ON_CONTROL
+PyObject *explain_routers(const struct address *a)
 {
     PyObject *out = PyList_New(0);
     for (uint32_t i = 0; out != NULL && i < a->remote_count; i++)
-        if (!append(out, router_facts(a->remotes[i])))
+        if (!explain_append(out, router_facts(a->remotes[i])))
             Py_CLEAR(out);
     return out;
 }
@@ -166,7 +157,7 @@ static PyObject *use_facts(const struct address *a, mono_ms now) ON_CONTROL
                          boolean(a->in_process), "deliveriesIngress", query_number(ingress), "deliveriesEgress",
                          query_number(egress), "senderCount", query_number(a->sender_count), "receiverCount",
                          query_number(a->receiver_count), "senders", links_facts(&a->senders, now), "receivers",
-                         links_facts(&a->receivers, now), "routers", routers_facts(a));
+                         links_facts(&a->receivers, now), "routers", explain_routers(a));
 }
 
 /* The address of each phase, of those that somebody uses. */
@@ -181,7 +172,7 @@ static PyObject *column_uses(const void *object, const struct asked *q)
     for (size_t i = 0; out != NULL && phases[i]; i++) {
         size_t n = address_name_key(&here->world->identity, e->given, len, phases[i], key, size);
         const struct address *a = n == 0 ? NULL : table_find(here->world->table, key, n);
-        if (a != NULL && !append(out, use_facts(a, q->now)))
+        if (a != NULL && !explain_append(out, use_facts(a, q->now)))
             Py_CLEAR(out);
         if (n != 0 && key[0] != ADDRESS_MOBILE)
             break; /* it has no phases */
@@ -216,8 +207,8 @@ static PyObject *trunk_facts(const struct trunk_sum *t, mono_ms now)
     uint32_t by = t->held_by < sizeof held_by / sizeof *held_by ? t->held_by : AMQP_HINDRANCE_NONE;
     return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "router", query_text(t->conn->container), "connection",
                          query_decimal(t->conn->id), "queued", query_number(t->queued), "unsettled",
-                         query_number(t->unsettled), "waitingMs", since(t->waiting_since, now), "heldBy",
-                         query_text(held_by[by]), "heldMs", since(t->held_since, now));
+                         query_number(t->unsettled), "waitingMs", explain_since(t->waiting_since, now), "heldBy",
+                         query_text(held_by[by]), "heldMs", explain_since(t->held_since, now));
 }
 
 /* Neighbours, and what is on its way to each, of all addresses. */
@@ -245,7 +236,7 @@ static PyObject *column_trunks(const void *object, const struct asked *q)
     }
     PyObject *out = PyList_New(0);
     for (size_t i = 0; out != NULL && i < count; i++)
-        if (!append(out, trunk_facts(&sums[i], q->now)))
+        if (!explain_append(out, trunk_facts(&sums[i], q->now)))
             Py_CLEAR(out);
     free(sums);
     return out;
@@ -261,7 +252,7 @@ static PyObject *column_edges(const void *object, const struct asked *q)
     list_for_each(n, registry_connections())
     {
         const struct connection *c = list_entry(n, struct connection, node);
-        if (c->settings->role == ROLE_EDGE && c->connector == NULL && !append(out, query_text(c->container))) {
+        if (c->settings->role == ROLE_EDGE && c->connector == NULL && !explain_append(out, query_text(c->container))) {
             Py_DECREF(out);
             return NULL;
         }
@@ -270,8 +261,9 @@ static PyObject *column_edges(const void *object, const struct asked *q)
 }
 
 static const struct column columns[] = {
-    {"address", column_address}, {"rule", column_rule},   {"uses", column_uses},
-    {"trunks", column_trunks},   {"edges", column_edges},
+    {"address", column_address},       {"rule", column_rule},           {"uses", column_uses},
+    {"trunks", column_trunks},         {"edges", column_edges},         {"linkRoutes", explain_link_routes},
+    {"autoLinks", explain_auto_links}, {"exchanges", explain_exchange}, {"interior", explain_interior},
 };
 
 static const void *find(const char *identity)

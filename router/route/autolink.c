@@ -318,6 +318,33 @@ const struct link *autolink_link(const struct autolink *a)
     return NULL;
 }
 
+const char *autolink_key(const struct autolink *a)
+{
+    return a->key;
+}
+
+uint32_t autolink_connections(const struct autolink *a)
+{
+    uint32_t count = 0;
+    list_for_each(n, &a->places)
+    {
+        count++;
+    }
+    return count;
+}
+
+mono_ms autolink_retry(const struct autolink *a)
+{
+    mono_ms first = 0;
+    list_for_each(n, &a->places)
+    {
+        const struct place *p = list_entry(n, struct place, node);
+        if (timer_is_armed(&p->retry) && (first == 0 || p->retry.due < first))
+            first = p->retry.due;
+    }
+    return first;
+}
+
 const char *autolink_last_error(const struct autolink *a)
 {
     return a->last_error;

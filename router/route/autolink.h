@@ -27,6 +27,7 @@
 #include <router/route/container.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <trunkline/base/clock.h>
 #include <trunkline/base/err.h>
 #include <trunkline/base/list.h>
 #include <trunkline/base/lock.h>
@@ -77,6 +78,12 @@ uint64_t autolink_identity(const struct autolink *a) ON_CONTROL;
 enum autolink_state autolink_state(const struct autolink *a) ON_CONTROL;
 /* The first link that is attached; NULL: none. */
 const struct link *autolink_link(const struct autolink *a) ON_CONTROL;
+/* The key of its address here: "M1queue". */
+const char *autolink_key(const struct autolink *a) ON_CONTROL;
+/* Open connections that it is for, attached or not. */
+uint32_t autolink_connections(const struct autolink *a) ON_CONTROL;
+/* When the next attempt is due, of those that have failed; 0: none is. */
+mono_ms autolink_retry(const struct autolink *a) ON_CONTROL;
 /* Why a link of it has ended last, when none has been attached since; NULL: there is nothing to say. */
 const char *autolink_last_error(const struct autolink *a) ON_CONTROL;
 

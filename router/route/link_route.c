@@ -204,8 +204,10 @@ static void add_way(struct link_route *r, struct connection *c) ON_CONTROL
     list_append(&a->ways, &w->node);
     if (a->way_count++ == 0)
         became_active(a, true);
-    if (r->ways++ == 0)
+    if (r->ways++ == 0) {
+        r->changed = clock_mono_ms();
         log_change(r, "Activated");
+    }
 }
 
 static void remove_way(struct way *w) ON_CONTROL
@@ -215,8 +217,10 @@ static void remove_way(struct way *w) ON_CONTROL
     free(w);
     if (--r->address->way_count == 0)
         became_active(r->address, false);
-    if (--r->ways == 0)
+    if (--r->ways == 0) {
+        r->changed = clock_mono_ms();
         log_change(r, "Deactivated");
+    }
 }
 
 /* Those of r to this connection, or (NULL) all. */
@@ -253,6 +257,7 @@ static struct link_route *route_new(const struct link_route_conf *conf)
 {
     struct link_route *r = xcalloc(1, sizeof *r);
     r->identity = xstrdup(conf->identity);
+    r->changed = clock_mono_ms();
     r->name = copy_or_null(conf->name);
     r->text = xstrdup(conf->text);
     r->is_prefix = conf->is_prefix;
@@ -460,4 +465,16 @@ bool link_route_lookup(const char *address, size_t len, bool is_in, bool *has_de
     const struct link_route_address *a = match(address, len, is_in);
     *has_destinations = a && (a->way_count > 0 || a->address->remote_count > 0);
     return a != NULL;
+}
+
+const struct address *link_route_address_of(const char *text, size_t len, bool is_in)
+{
+    address_name_strip(&text, &len);
+    const struct link_route_address *a = match(text, len, is_in);
+    return a ? a->address : NULL;
+}
+
+bool link_route_is_of(const struct link_route *r, const struct address *a)
+{
+    return r->address->address == a;
 }

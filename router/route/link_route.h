@@ -18,6 +18,7 @@
 #include <router/route/container.h>
 #include <router/route/link.h>
 #include <stdbool.h>
+#include <trunkline/base/clock.h>
 #include <trunkline/base/err.h>
 #include <trunkline/base/list.h>
 #include <trunkline/base/lock.h>
@@ -49,6 +50,7 @@ struct link_route {
     bool is_prefix, is_in;
     struct connection *of_connection; /* good as long as the route */
     uint32_t ways;                    /* open connections that it leads to */
+    mono_ms changed;                  /* when the first of them came, or the last went; at first: when it was made */
     /* the module's */
     UT_hash_handle hh; /* by identity */
     struct link_route_address *address;
@@ -69,6 +71,10 @@ uint32_t link_route_containers(const struct address *a) ON_CONTROL;
 
 /* Whether an address is link-routed, for clients that send (is_in) or receive, and whether that leads anywhere. */
 bool link_route_lookup(const char *address, size_t len, bool is_in, bool *has_destinations) ON_CONTROL;
+
+/* The address of link routes that a link with this text goes to, and whether a route is of that one. NULL: none. */
+const struct address *link_route_address_of(const char *text, size_t len, bool is_in) ON_CONTROL;
+bool link_route_is_of(const struct link_route *r, const struct address *a) ON_CONTROL;
 
 /* The attach of a client of this edge router, whose address is a link route's elsewhere: it goes on by the uplink
  * (edge_lookup.h). */

@@ -6,7 +6,7 @@ import time
 from trunkline import diagnosis
 
 from .errors import ManagementError
-from .node import PREFIX
+from .node import PREFIX, node_address
 from .table import Table, commas
 
 # Statuses of qdstat --explain beside those of every tool (program.py).
@@ -60,10 +60,28 @@ def _unreachable(node):
             if row.get("nextHop") is None and row.get("routerLink") is None}
 
 
+def _network(node):
+    """(addresses of the management nodes of all interior routers, {id: why it need not be asked}). An edge router knows none
+    of them but that of its uplink, which knows the others."""
+    names = node.mgmt_nodes()
+    if names:
+        return names, _unreachable(node)
+    here = node.address
+    interior = _ask(node, here, "$management").get("interior")
+    if not interior:
+        return [here], {}
+    try:
+        node.attach(node_address(router=interior))
+        return [here, *node.mgmt_nodes()], _unreachable(node)
+    except Exception as error:  # the edge router itself can still be asked
+        return [here], {interior: "%s: %s" % (type(error).__name__, error)}
+
+
 def explain(node, opts):
     """What is to be shown: (map, exit status)."""
-    names = [name.removeprefix("amqp:/") for name in node.mgmt_nodes()] or [node.address]
-    before, silent = _look(node, opts.explain, names, _unreachable(node))
+    names, silent = _network(node)
+    names = [name.removeprefix("amqp:/") for name in names]
+    before, silent = _look(node, opts.explain, names, silent)
     if not before:
         raise ManagementError("No router answers: " + "; ".join("%s: %s" % item for item in silent.items()))
     start = time.monotonic()
@@ -122,6 +140,42 @@ def _rules(routers):
     return table
 
 
+def _routes(routers):
+    table = Table("Link routes", ("router", "dir", "pattern", "name", "to", "open", "for s", "links"))
+    for router, view in sorted(routers.items()):
+        for entry in view.get("linkRoutes") or ():
+            for route in entry["routes"]:
+                table.add(router, entry["direction"], entry["key"][1:], route["name"] or route["identity"],
+                          diagnosis.container_of(route), route["connections"], _seconds(route["sinceMs"]), entry["links"])
+            for other in filter(None, entry["routers"]):
+                table.add(router, entry["direction"], entry["key"][1:], "", "router %s" % other["id"],
+                          "" if other["reachable"] else "unreachable", "", entry["links"])
+    return table
+
+
+def _auto_links(routers):
+    table = Table("AutoLinks", ("router", "dir", "phs", "name", "to", "extAddr", "status", "lastErr", "retry s"))
+    for router, view in sorted(routers.items()):
+        for link in view.get("autoLinks") or ():
+            table.add(router, link["direction"], link["key"][1:2], link["name"] or link["identity"],
+                      diagnosis.container_of(link), link["externalAddress"], link["operStatus"], link["lastError"],
+                      _seconds(link["retryMs"]))
+    return table
+
+
+def _exchanges(routers):
+    table = Table("Exchanges", ("router", "phs", "exchange", "key", "next hop", "hop phs", "matched"))
+    for router, view in sorted(routers.items()):
+        for exchange in view.get("exchanges") or ():
+            for binding in exchange["bindings"]:
+                table.add(router, exchange["phase"], exchange["name"], binding["bindingKey"], binding["nextHopAddress"],
+                          binding["nextHopPhase"], commas(binding["matchedCount"]))
+            hidden = exchange["bindingCount"] - len(exchange["bindings"])
+            if hidden > 0:
+                table.add(router, exchange["phase"], exchange["name"], "and %d more" % hidden)
+    return table
+
+
 def _ways(routers):
     table = Table("Ways to other routers that have receivers", ("router", "phs", "to", "next hop", "cost", "queued there",
                                                                 "unsett there", "held by", "for s"))
@@ -143,11 +197,12 @@ def lines(found, opts):
     out = ["%s: %s" % (found["address"], found["sentence"]), ""]
     for phase in found["phases"]:
         out += ["also: %s" % sentence for sentence in phase["more"]]
-    out += ["router %s was not asked: %s" % item for item in sorted(found["silent"].items())]
+    out += ["router %s did not answer, and may know more: %s" % item for item in sorted(found["silent"].items())]
     if len(out) > 2:
         out.append("")
     routers = found["routers"]
-    for table in (_links("Receivers", "receiverCount", routers, "receivers"),
+    others = [table for table in (_routes(routers), _auto_links(routers), _exchanges(routers)) if len(table)]
+    for table in (*others, _links("Receivers", "receiverCount", routers, "receivers"),
                   _links("Senders", "senderCount", routers, "senders"), _ways(routers), _rules(routers)):
         out += [*table.lines(opts.csv), ""]
     return out[:-1]

@@ -55,6 +55,9 @@ class Table:
         self._headings = list(headings)
         self._rows = []
 
+    def __len__(self):
+        return len(self._rows)
+
     def add(self, *cells):
         """Append a row. It may be shorter than the headings."""
         self._rows.append([text(cell) for cell in cells])
