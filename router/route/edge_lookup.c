@@ -44,7 +44,7 @@ void edge_lookup_serve_routes(edge_lookup_routed_fn *fn)
 /* What the interior router is asked about for l; NULL: nothing. */
 static const char *address_of(const struct link *l)
 {
-    return l->is_coordinator ? LINK_ROUTE_COORDINATOR : l->wanted;
+    return l->is_coordinator ? LINK_ROUTE_COORDINATOR : l->is_dynamic ? l->maker : l->wanted;
 }
 
 /* ---- answers ---- */
@@ -169,7 +169,7 @@ static bool is_asked_about(const struct link *l)
 {
     const char *address = address_of(l);
     enum attach_refusal expected = l->is_coordinator ? ATTACH_NO_COORDINATOR : ATTACH_OK;
-    if (l->own || l->is_ours || l->is_edge || l->is_dynamic || !address || l->refusal_by_worker != expected)
+    if (l->own || l->is_ours || l->is_edge || !address || l->refusal_by_worker != expected)
         return false;
     size_t len = strlen(address), size = len + ADDRESS_KEY_EXTRA + ROUTER_ID_MAX;
     char *key = xmalloc(size);

@@ -5,6 +5,7 @@
 #include <router/route/link_route.h>
 #include <router/route/registry.h>
 #include <router/route/uplink.h>
+#include <trunkline/amqp/codec.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/rcu.h>
 #include <trunkline/io/loop.h>
@@ -155,6 +156,21 @@ static void test_edge_lookup_of_a_coordinator_asks_about_its_link_route(void **s
     assert_int_equal(decided[1].refusal, ATTACH_OK);
 }
 
+static void test_edge_lookup_of_a_dynamic_node_asks_about_who_makes_it(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    struct link one = client(NULL, false), nobody = client(NULL, false);
+    one.is_dynamic = nobody.is_dynamic = true;
+    char maker[] = "lr.new";
+    one.maker = maker;
+    assert_false(edge_lookup_ask(&nobody));
+    assert_true(edge_lookup_ask(&one));
+    struct edge_lookup asked;
+    assert_int_equal(edge_wire_read_lookup(sent[0], sent_len[0], &asked), OK);
+    assert_true(amqp_slice_is(asked.address, "lr.new"));
+    assert_false(asked.is_sender);
+}
+
 static void test_edge_lookup_without_an_answer_is_decided_after_three_seconds(void **state) NO_THREAD_SAFETY
 {
     (void)state;
@@ -235,6 +251,7 @@ int main(void)
         TEST(test_edge_lookup_attach_waits_for_its_own_answer),
         TEST(test_edge_lookup_of_a_link_route),
         TEST(test_edge_lookup_of_a_coordinator_asks_about_its_link_route),
+        TEST(test_edge_lookup_of_a_dynamic_node_asks_about_who_makes_it),
         TEST(test_edge_lookup_without_an_answer_is_decided_after_three_seconds),
         TEST(test_edge_lookup_uplink_lost_decides_all_that_wait),
         TEST(test_edge_lookup_of_a_link_that_has_gone_is_forgotten),

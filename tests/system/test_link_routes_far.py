@@ -116,6 +116,21 @@ def test_transactions_pass_every_router(way):
             ask_coordinator(client, container, number, described(DISCHARGE, b"txn-7", fail), ACCEPTED)
 
 
+def test_a_dynamic_node_that_names_a_link_route_is_made_by_the_container(way):
+    """x-opt-qd.address, the first of the node's properties, leads there over every router; the container's name comes back."""
+    properties = {symbol("x-opt-qd.address"): "lr.new"}
+
+    def node(address):
+        return described(SOURCE, address, uint(0), symbol("session-end"), uint(0), True, properties)
+    with way.client() as client:
+        client.attach("rcv", 0, False, None, source=node(None), wait=False)
+        got = way.container.expect_attach().fields
+        assert got["name"] == "rcv" + way.suffix and encode(got["source"]) == encode(node(None))
+        way.container.send(ATTACH, name=got["name"], handle=got["handle"], role=False, target=got["target"],
+                           initial_delivery_count=0, source=node("made-by-container"))
+        assert encode(client.expect(ATTACH).fields["source"]) == encode(node("made-by-container"))
+
+
 def test_a_durable_subscription_with_a_selector_is_resumed_through_every_router(way):
     """Detached without close, and when the client vanishes; each time the container sees the same attach again."""
     container = way.container
