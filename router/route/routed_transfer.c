@@ -166,13 +166,12 @@ static struct piece *piece_new(const struct frame *f, size_t sent)
         memcpy(at, f->tag.data, f->tag.len);
     p->tag = (struct slice){.data = f->tag.data ? at : NULL, .len = f->tag.len};
     at += f->tag.len;
-    p->payload = (struct slice){.data = f->payload.data + sent, .len = left};
+    p->payload = (struct slice){.data = at, .len = left};
     if (counted) {
         p->payload.buf = buffer_ref(f->payload.buf);
-    } else {
-        if (left)
-            memcpy(at, f->payload.data + sent, left);
-        p->payload.data = at;
+        p->payload.data = f->payload.data + sent;
+    } else if (left) {
+        memcpy(at, f->payload.data + sent, left);
     }
     return p;
 }
@@ -373,6 +372,7 @@ void routed_take_frame(struct link *l, const struct frame *f)
         return;
     }
     if (f->aborted && take_out_unbegun(l, &f->origin)) {
+        note_tx(l, 0);
         here_answer(&f->origin, f->held, false, &state_none);
         tell_limit(l);
         return;
