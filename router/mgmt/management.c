@@ -182,10 +182,15 @@ void management_on_request(const uint8_t *message, size_t n, uint64_t connection
                  (unsigned long long)connection_id, n, REQUEST_MAX);
         return;
     }
-    if (!list_is_empty(&waiting) || is_full())
-        list_append(&waiting, &request_keep()->node);
-    else
+    if (list_is_empty(&waiting) && !is_full()) {
         serve(message, n, connection_id, key);
+    } else if (request_may_keep()) {
+        list_append(&waiting, &request_keep()->node);
+    } else {
+        LOG_PEER(AGENT, WARNING, "[C%llu] Management request released: requests of more than %d octets wait already",
+                 (unsigned long long)connection_id, REQUESTS_KEPT_OCTETS);
+        request_refuse();
+    }
 }
 
 void management_stop(void)

@@ -26,7 +26,8 @@ void management_warm_up(void) ON_CONTROL;
 void management_again(void) ON_CONTROL;
 
 /* Answer the messages that come to the router's own addresses: to be given to request_serve(). While the agent has as
- * many unfinished answers as it may, those that come wait, unaccepted. */
+ * many unfinished answers as it may, those that come wait, unaccepted, as long as their links stay; more than can wait
+ * are released. */
 void management_on_request(const uint8_t *message, size_t n, uint64_t connection_id, const char *key);
 /* Give up those that wait. To be called before the router stops. */
 void management_stop(void) ON_CONTROL;

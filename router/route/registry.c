@@ -9,6 +9,7 @@
 #include <router/route/network.h>
 #include <router/route/own_link.h>
 #include <router/route/phase.h>
+#include <router/route/request.h>
 #include <router/route/routed_link.h>
 #include <router/route/uplink.h>
 #include <stdlib.h>
@@ -360,6 +361,8 @@ static void link_leave(struct link *l) ON_CONTROL
     } else {
         edge_lookup_forget(l);
     }
+    if (l->is_incoming)
+        request_link_left(l->token);
     if (!atomic_load(&registry.stopping))
         list_append(&registry.leaving, &l->answer_node);
     if (l->own)

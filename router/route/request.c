@@ -10,6 +10,7 @@
 #include <string.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
+#include <trunkline/base/hash.h>
 #include <trunkline/base/mailbox.h>
 
 /* As of a message whose header says nothing (AMQP 1.0 part 3.2.1, Header). */
@@ -52,20 +53,95 @@ void request_serve_routers(request_fn *fn)
     routers_server = fn;
 }
 
-/* The one that its server is called for; NULL: that keeps it. */
+/* The one that its server is called for; NULL: it has been seen to. */
 static struct request *being_served;
 
-struct request *request_keep(void)
+static struct request *take_served(void) ON_CONTROL
 {
     struct request *r = being_served;
     ASSERT(r != NULL);
     being_served = NULL;
-    list_init(&r->node);
     return r;
 }
 
+/* ---- those that are kept ---- */
+
+/* Of links with the same index, which are few: one on each worker. */
+struct kept_group {
+    struct list requests; /* struct request.of_link */
+};
+
+static struct {
+    struct u32map groups; /* by the link's index */
+    size_t octets;
+} kept;
+
+static void kept_add(struct request *r) ON_CONTROL
+{
+    uint32_t index = r->origin.link.index;
+    struct kept_group *g = u32map_get(&kept.groups, index);
+    if (!g) {
+        g = xcalloc(1, sizeof *g);
+        list_init(&g->requests);
+        u32map_put(&kept.groups, index, g);
+    }
+    list_append(&g->requests, &r->of_link);
+    kept.octets += r->len;
+}
+
+static void kept_remove(struct request *r) ON_CONTROL
+{
+    uint32_t index = r->origin.link.index;
+    if (!list_is_linked(&r->of_link))
+        return;
+    list_remove(&r->of_link);
+    kept.octets -= r->len;
+    struct kept_group *g = u32map_get(&kept.groups, index);
+    if (list_is_empty(&g->requests))
+        free(u32map_remove(&kept.groups, index));
+    if (kept.groups.count == 0)
+        u32map_fini(&kept.groups);
+}
+
+bool request_may_keep(void)
+{
+    return kept.octets + being_served->len <= REQUESTS_KEPT_OCTETS;
+}
+
+struct request *request_keep(void)
+{
+    struct request *r = take_served();
+    list_init(&r->node);
+    kept_add(r);
+    return r;
+}
+
+void request_link_left(struct link_token t)
+{
+    struct kept_group *g = u32map_get(&kept.groups, t.index);
+    struct list theirs, *n;
+    if (!g)
+        return;
+    list_init(&theirs);
+    list_for_each_safe(m, &g->requests)
+    {
+        struct request *r = list_entry(m, struct request, of_link);
+        if (!link_token_equal(r->origin.link, t))
+            continue;
+        list_remove(&r->node);
+        list_append(&theirs, &r->node);
+    }
+    while ((n = list_take_first(&theirs))) {
+        struct request *r = list_entry(n, struct request, node);
+        request_drop(&r);
+    }
+}
+
+/* ---- serving ---- */
+
 void request_drop(struct request **r)
 {
+    kept_remove(*r);
     if ((*r)->own)
         own_link_unref((*r)->own);
     free((*r)->key);
@@ -79,6 +155,13 @@ void request_done(struct request **r)
     const struct origin *o = &(*r)->origin;
     here_answer(o, 0, true, o->flags & ORIGIN_SETTLED ? &state_none : &state_accepted);
     request_drop(r);
+}
+
+void request_refuse(void)
+{
+    struct request *r = take_served();
+    here_answer(&r->origin, 0, true, r->origin.flags & ORIGIN_SETTLED ? &state_none : &state_released);
+    request_drop(&r);
 }
 
 static void serve(struct request *r) ON_CONTROL
@@ -108,6 +191,7 @@ static struct request *request_new(const struct origin *o, const uint8_t *messag
 {
     struct request *r = xcalloc(1, sizeof *r + n);
     r->letter = (struct letter)LETTER_INIT(request_deliver);
+    list_init(&r->of_link);
     r->origin = *o;
     r->len = n;
     memcpy(r->message, message, n);

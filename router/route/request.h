@@ -17,6 +17,7 @@ struct request {
     struct letter letter;
     struct origin origin;
     struct own_link *own; /* counted; NULL: it is for the address */
+    struct list of_link;  /* while it is kept: among those of its link */
     /* for who keeps it */
     struct list node;
     uint64_t connection_id;
@@ -44,12 +45,23 @@ void request_post(const struct origin *o, uint64_t connection_id, const char *ke
 /* The same for a message that has come in on a link of ours (own_link.h): its owner takes it. Thread: worker. */
 void request_post_own(const struct origin *o, struct own_link *to, const uint8_t *message, size_t n);
 
+/* So much of what is kept may be there in all. */
+enum { REQUESTS_KEPT_OCTETS = 64 * 1024 * 1024 };
+
 /* Within a request_fn: keep the request that it is called for, to serve it later. Its delivery is accepted, and the
- * credit for it given back, only with request_done(): so there are no more than the credit of their senders. */
+ * credit for it given back, only with request_done(). When its link goes before that, nobody is left to hear the answer:
+ * it is dropped, and leaves the list that its node is in. */
 struct request *request_keep(void) ON_CONTROL;
+/* Whether it may be kept: else more would be there than REQUESTS_KEPT_OCTETS. */
+bool request_may_keep(void) ON_CONTROL;
+/* Within a request_fn: its delivery is released, for its sender to try again. */
+void request_refuse(void) ON_CONTROL;
 void request_done(struct request **r) ON_CONTROL;
 /* The router stops: it is not served, and nothing is said. */
 void request_drop(struct request **r) ON_CONTROL;
+
+/* Its link has left (registry.h): drop what is kept of it. */
+void request_link_left(struct link_token t) ON_CONTROL;
 
 /* Send a message of the router's own, presettled, to `to` in any form of an address.
  *   Result: false: nobody receives there.

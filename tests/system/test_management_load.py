@@ -6,6 +6,7 @@ import time
 from proton import Message
 
 from support.deadline import seconds
+from support.router import Config
 from support.wire import ATTACH, SOURCE, TRANSFER, Wire, described
 
 LINKS = 4000
@@ -125,3 +126,19 @@ def test_management_requests_that_wait_are_given_up_when_the_router_stops(start_
             manager.transfer(1, number, request.encode(), settled=True)
         manager.expect(TRANSFER)
         assert router.stop() == 0
+
+
+def test_management_requests_that_wait_go_with_the_client_that_leaves(start_router):
+    router = start_router(Config().add("log", module="AGENT", enable="debug+"))
+    asked, unheard = 200, "Nobody receives the answer to a management request"
+    with Wire(router) as many, Manager(router) as manager:
+        many.open_session()
+        attach_many(many, 1000)
+        with Manager(router) as leaver:
+            for number in range(asked):
+                request = Message(reply_to=leaver.reply_to, correlation_id=number, body={"attributeNames": COLUMNS},
+                                  properties={"operation": "QUERY", "entityType": "org.apache.qpid.dispatch.router.link"})
+                leaver.transfer(1, number, request.encode(), settled=True)
+            leaver.expect(TRANSFER)  # the router is at it
+        rows_of(manager.ask({"attributeNames": ["name"]}, operation="QUERY", entityType="org.apache.qpid.dispatch.router"))
+        assert router.log().count(unheard) < asked / 2
