@@ -230,12 +230,6 @@ static uint64_t address_egress_container(const struct address *a)
     return a->past_egress_container + sum_of_links(&a->receivers, true);
 }
 
-/* What is under way to other routers is counted for each link and not for each address. */
-static PyObject *address_tracked(const struct address *a)
-{
-    return a->distribution == DISTRIBUTION_BALANCED ? query_number(0) : query_none();
-}
-
 static const char *distribution_of(const struct address *a)
 {
     return link_route_is_key(a->key) ? "linkBalanced" : distribution_text(a->distribution);
@@ -268,8 +262,8 @@ static PyObject *remote_routers_of(const struct address *a)
     X(deliveriesFromContainer, query_number(0))                                                                        \
     X(deliveriesEgressRouteContainer, query_number(address_egress_container(o)))                                       \
     X(deliveriesIngressRouteContainer, query_number(address_ingress_container(o)))                                     \
-    X(transitOutstanding, query_none())                                                                                \
-    X(trackedDeliveries, address_tracked(o))                                                                           \
+    X(transitOutstanding, query_none()) /* under way to other routers: counted for each link, not for each address */  \
+    X(trackedDeliveries, query_none())                                                                                 \
     X(priority, PyLong_FromLong(o->priority))                                                                          \
     X(deliveriesRedirectedToFallback, query_number(LOAD(o->redirected)))
 
