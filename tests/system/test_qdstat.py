@@ -546,6 +546,25 @@ def test_all_routers():
         """)
 
 
+def test_all_routers_are_shown_but_those_that_do_not_answer():
+    """C is remembered, and there is no way to it; to D there is one, but it gives no credit."""
+    book = network()
+    names = ["A", "C", "D", "B"]
+    book.books["A"].others["GET-MGMT-NODES"] = ["amqp:/_topo/0/%s/$management" % name for name in names]
+    book.books["A"].tables[PREFIX + "router.node"] = {"attributeNames": NODE, "results": [
+        list(node("A", ["B"], "(self)", changed=1795167786)), list(node("B", ["A"], link=0)), list(node("C", [])),
+        list(node("D", ["B"], next_hop="B"))]}
+    with FakeRouter(book) as router:
+        done = run("qdstat", "-b", router.address, "-n", "--all-routers", "-t", "%g" % seconds(1))
+    assert done.returncode == 1
+    parts = re.split(r"Router  (\w)\n\n", TIME.sub("", done.stdout))
+    shown = dict(zip(parts[1::2], parts[2::2]))
+    assert list(shown) == names
+    assert shown["A"].startswith("Routers in the Network") and shown["B"].startswith("Routers in the Network")
+    assert shown["C"] == "Timeout: not asked: there is no way to it now\n\n"
+    assert re.fullmatch(r"Timeout: .* timed out: Sending on sender .*D/\$management\n\n", shown["D"])
+
+
 @pytest.mark.parametrize("nodes", [[], ["amqp:/_topo/0/A/$management"]])
 def test_all_routers_of_a_lone_router_is_the_plain_view(nodes):
     book = router_with()

@@ -6,7 +6,7 @@ import time
 from trunkline import diagnosis
 
 from .errors import ManagementError
-from .node import PREFIX, node_address
+from .node import node_address
 from .table import Table, commas
 
 # Statuses of qdstat --explain beside those of every tool (program.py).
@@ -52,27 +52,19 @@ def _ask(node, name, address):
     return view
 
 
-def _unreachable(node):
-    """{id: why it says nothing} of the interior routers that are remembered, and to which there is no way now: an answer of
-    theirs would be waited for in vain."""
-    answer = node.query(PREFIX + "router.node", ("id", "nextHop", "routerLink"))
-    return {row["id"]: "there is no way to it now" for row in answer.rows
-            if row.get("nextHop") is None and row.get("routerLink") is None}
-
-
 def _network(node):
     """(addresses of the management nodes of all interior routers, {id: why it need not be asked}). An edge router knows none
     of them but that of its uplink, which knows the others."""
     names = node.mgmt_nodes()
     if names:
-        return names, _unreachable(node)
+        return names, node.unreachable()
     here = node.address
     interior = _ask(node, here, "$management").get("interior")
     if not interior:
         return [here], {}
     try:
         node.attach(node_address(router=interior))
-        return [here, *node.mgmt_nodes()], _unreachable(node)
+        return [here, *node.mgmt_nodes()], node.unreachable()
     except Exception as error:  # the edge router itself can still be asked
         return [here], {interior: "%s: %s" % (type(error).__name__, error)}
 

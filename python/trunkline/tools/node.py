@@ -177,6 +177,16 @@ class Node:
         """The addresses of all management nodes of the network; empty if the router is not part of one."""
         return [str(address) for address in self.management("GET-MGMT-NODES") or ()]
 
+    def unreachable(self):
+        """{id: why it says nothing} of the interior routers that are remembered, and to which there is no way now: an
+        answer of theirs would be waited for in vain."""
+        answer = self.query(PREFIX + "router.node", ("id", "nextHop", "routerLink"))
+        return {
+            row["id"]: "there is no way to it now"
+            for row in answer.rows
+            if row.get("nextHop") is None and row.get("routerLink") is None
+        }
+
 
 def _phrase(code):
     try:

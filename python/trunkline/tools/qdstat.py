@@ -6,6 +6,10 @@ Each view is a function of (Node, options) that gives the lines to print; VIEWS 
 import datetime
 import locale
 import time
+from contextlib import ExitStack
+
+from proton import Timeout
+from proton.utils import LinkDetached
 
 from . import explain
 from . import options as common
@@ -585,13 +589,27 @@ def _router_id(address):
 
 
 def _show_all(node, opts, node_addresses):
+    """One that does not answer does not keep the others from being shown. Gives the exit status."""
     view, _ = opts.view
     print(_now())
-    for address in node_addresses:
-        address = address.removeprefix("amqp:/")
-        node.attach(address)
-        lines = view(node, opts)
-        _show(["Router  " + _router_id(address), "", *lines, ""])
+    unreachable = node.unreachable()
+    status = 0
+    with ExitStack() as connections:
+        for address in node_addresses:
+            address = address.removeprefix("amqp:/")
+            router = _router_id(address)
+            try:
+                if router in unreachable:
+                    raise Timeout("not asked: " + unreachable[router])
+                node = node or connections.enter_context(common.connect(opts))
+                node.attach(address)
+                lines = view(node, opts)
+            except (Timeout, LinkDetached) as error:
+                lines, status = ["%s: %s" % (type(error).__name__, error)], 1
+                if router not in unreachable:
+                    node = None  # a request that was never sent spoils the numbers of its session for Proton's peers
+            _show(["Router  " + router, "", *lines, ""])
+    return status
 
 
 def main(argv, version):
@@ -608,7 +626,6 @@ def main(argv, version):
             return status
         node_addresses = node.mgmt_nodes()
         if opts.all_routers and len(node_addresses) > 1:
-            _show_all(node, opts, node_addresses)
-        else:
-            _show_one(node, opts)
+            return _show_all(node, opts, node_addresses)
+        _show_one(node, opts)
     return 0
