@@ -291,6 +291,22 @@ def test_qdsend_closed_connection_tells_condition_and_description(peer):
     assert "amqp:connection:forced: going down" in qdsend(peer, "close.q", status=1).err
 
 
+@pytest.mark.parametrize("scheme, options, guess", [
+    ("amqp", [], "before it answered\n"),
+    ("amqp", ["--no-sasl"], "before it answered: it may refuse those who do without SASL\n"),
+    ("amqps", [], "before it answered: does it speak TLS at this port?\n"),
+])
+def test_qdsend_whose_stream_is_ended_without_a_word_says_what_may_be_the_reason(scheme, options, guess):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        tool = Tool("qdsend", "-b", "%s://127.0.0.1:%d" % (scheme, listening.getsockname()[1]), "q", *options)
+        connection, _ = listening.accept()
+        connection.recv(1000)
+        connection.shutdown(socket.SHUT_WR)
+        tool.finish(1)
+        connection.close()
+    assert "the peer closed the socket " + guess in tool.err
+
+
 def test_qdsend_timeout_tells_what_is_missing(peer):
     assert "gives no credit to send on 'nocredit.q'" in qdsend(peer, "nocredit.q", "-t", "0.2", status=1).err
     tool = qdsend(peer, "silent.q", "-c", 2, "-t", "0.2", "--summary", "json", status=1)

@@ -337,6 +337,16 @@ static void dispatch(struct conn *c)
         on_driver_event(c, event);
 }
 
+/* What may be the reason when the peer ends the stream without a word. */
+static const char *guess(const struct conn *c)
+{
+    if (c->was_open)
+        return "";
+    if (place(c)->tls)
+        return " before it answered: does it speak TLS at this port?";
+    return c->conf->no_sasl ? " before it answered: it may refuse those who do without SASL" : " before it answered";
+}
+
 static void read_socket(struct conn *c)
 {
     pn_rwbytes_t room = pn_connection_driver_read_buffer_sized(&c->driver, READ_SIZE);
@@ -348,7 +358,7 @@ static void read_socket(struct conn *c)
     } else if (got == 0) {
         if (!c->fault.text[0] && !pn_transport_tail_closed(c->driver.transport) && !c->is_stopping)
             fault_set(&c->fault, "connection lost to %s:%s: the peer closed the socket%s", place(c)->host,
-                      url_port(place(c)), c->was_open ? "" : " before it answered");
+                      url_port(place(c)), guess(c));
         pn_connection_driver_read_close(&c->driver);
     } else if (errno != EAGAIN && errno != EINTR) {
         if (!c->fault.text[0])
