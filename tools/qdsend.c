@@ -177,8 +177,8 @@ static void time_out(struct sender *s)
         conn_fail(&s->conn, "%s: %" PRIu64 " sent messages have no outcome%s yet", seconds, s->outstanding,
                   s->set->request ? " or reply" : "");
     else
-        conn_fail(&s->conn, "%s: the peer gives no credit to send on '%s'; a router says why: qdstat --explain", seconds,
-                  s->links[0].address);
+        conn_fail(&s->conn, "%s: the peer gives no credit to send on '%s'; a router says why: qdstat --explain",
+                  seconds, s->links[0].address);
 }
 
 /* Waiting for input, for the time of the next message or to send one again, is not being stuck. */

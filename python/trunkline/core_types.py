@@ -81,33 +81,36 @@ def _update_link(request):
 
 
 def _update_connection(request):
-    if request.identity is None or not isinstance(request.body, dict):
-        raise Failure(BAD_REQUEST)
+    if request.identity is None:
+        raise Failure(BAD_REQUEST, "No identity provided")
+    if not isinstance(request.body, dict):
+        raise Failure(BAD_REQUEST, "The body is no map of attributes")
     body = request.body
     attrs = {}
     row = core.read("connection", request.identity, ("role",), request.conn_id)
     if row is None:
-        raise Failure(BAD_REQUEST)
+        raise Failure(BAD_REQUEST, "No connection with identity=%s" % request.identity)
     status = body.get("adminStatus")
     if status == "deleted":
         if row[0] in ("inter-router", "edge"):
             raise Failure(FORBIDDEN, "You are not allowed to perform this operation.")
         attrs["adminStatus"] = "deleted"
     elif status is not None and status != "enabled":
-        raise Failure(BAD_REQUEST)
+        raise Failure(BAD_REQUEST, "Invalid value for 'adminStatus'; allowed: enabled, deleted")
     if "enableProtocolTrace" in body:
         try:
             attrs["enableProtocolTrace"] = checks.boolean(body["enableProtocolTrace"])
         except checks.Problem as problem:
             raise Failure(BAD_REQUEST, str(problem)) from None
     if not attrs and status is None:
-        raise Failure(BAD_REQUEST)
+        raise Failure(BAD_REQUEST, "Only adminStatus and enableProtocolTrace of a connection can be updated")
     _, shown = _read(request, view.CONNECTION)
     if attrs:
         try:
             core.apply("connection", "update", request.identity, attrs)
         except core.Error as error:
-            raise Failure(BAD_REQUEST) if error.args[0] == "Not found" else error
+            gone = Failure(BAD_REQUEST, "No connection with identity=%s" % request.identity)
+            raise gone if error.args[0] == "Not found" else error
         values, _ = amqp.decode(shown)
         if "adminStatus" in attrs:
             values.update(adminStatus="deleted", operStatus="closing")
