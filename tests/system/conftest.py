@@ -61,6 +61,12 @@ def pytest_runtest_setup(item):
     item.user_properties.append(("nodeid", item.nodeid))
 
 
+@pytest.fixture
+def patient(start_router):
+    """The same, which does not mind clients that say nothing for long: those written by hand send no heartbeats."""
+    return start_router(Config().change("listener", idleTimeoutSeconds=0))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failed test shows the end of its routers' logs."""

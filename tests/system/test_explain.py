@@ -17,12 +17,6 @@ HEALTHY, STUCK = 0, 3
 
 
 @pytest.fixture
-def patient(start_router):
-    """A router that does not mind clients that say nothing for long: those written by hand send no heartbeats."""
-    return start_router(Config().change("listener", idleTimeoutSeconds=0))
-
-
-@pytest.fixture
 def peers():
     with Peers() as peers:
         yield peers

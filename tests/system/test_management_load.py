@@ -75,8 +75,8 @@ def attached_during(manager, client, done):
     return answers[0], attached
 
 
-def test_management_query_of_thousands_of_links_lets_clients_attach(router):
-    with Wire(router) as many, Manager(router) as manager, Wire(router) as client:
+def test_management_query_of_thousands_of_links_lets_clients_attach(patient):
+    with Wire(patient) as many, Manager(patient) as manager, Wire(patient) as client:
         many.open_session()
         attach_many(many, LINKS)
         client.open_session()
@@ -91,10 +91,10 @@ def test_management_query_of_thousands_of_links_lets_clients_attach(router):
         assert counts[-1] > 8, "so many links were attached during each answer: %s" % counts
 
 
-def test_management_many_queries_of_all_links_wait_without_holding_up_clients(router):
+def test_management_many_queries_of_all_links_wait_without_holding_up_clients(patient):
     """Of one client, without waiting for answers: beyond a few, requests wait for their turn, and their credit with them."""
     asked = 100
-    with Wire(router) as many, Manager(router) as manager, Wire(router) as client:
+    with Wire(patient) as many, Manager(patient) as manager, Wire(patient) as client:
         many.open_session()
         attach_many(many, LINKS)
         client.open_session()

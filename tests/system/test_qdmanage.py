@@ -339,7 +339,7 @@ def test_unknown_router_times_out():
             return False
 
     with FakeRouter(Nowhere()) as router:
-        line = failure("qdmanage", "-b", router.address, "-t", "0.5", "-r", "nosuch", "query")
+        line = failure("qdmanage", "-b", router.address, "-t", "2", "-r", "nosuch", "query")
         assert re.fullmatch(r"Timeout: Connection amqp://%s timed out: Sending on sender \S+-_topo/0/nosuch/\$management\n"
                             % router.address, line)
 

@@ -679,7 +679,7 @@ def timed(limit, *arguments):
 
 def test_unknown_router_times_out():
     with FakeRouter(network()) as router:
-        line = timed(0.7, "-b", router.address, "-r", "nosuch")
+        line = timed(2, "-b", router.address, "-r", "nosuch")
         assert re.fullmatch(r"Timeout: Connection amqp://%s timed out: "
                             r"Sending on sender [0-9a-f-]{36}-_topo/0/nosuch/\$management\n" % router.address, line)
         router.wait_closed()
@@ -687,14 +687,14 @@ def test_unknown_router_times_out():
 
 def test_answer_that_never_comes_times_out():
     with FakeRouter(Tables.of("A", mute={"QUERY"})) as router:
-        assert timed(0.7, "-b", router.address) == (
+        assert timed(2, "-b", router.address) == (
             "Timeout: Connection amqp://%s timed out: Waiting for response\n" % router.address)
 
 
 def test_router_that_never_opens_times_out():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = "127.0.0.1:%d" % silent.getsockname()[1]
-        assert timed(0.7, "-b", address) == "Timeout: Connection amqp://%s timed out: Opening connection\n" % address
+        assert timed(2, "-b", address) == "Timeout: Connection amqp://%s timed out: Opening connection\n" % address
 
 
 def test_refused_link():
