@@ -5,15 +5,57 @@ Built on Proton's BlockingConnection, whose error texts people know from the old
 - One deadline covers connecting, and one each request with its answer. Proton starts a new time-out at every step, and lets
   traffic in between (heartbeats) prolong it.
 - close() waits a bounded time for the peer. Proton waits for ever if the peer is stopped.
+- An interrupt comes between two steps of Proton's work, not in one.
 """
 
+import os
+import signal
+import threading
 import time
 
 from proton import ConnectionException, Endpoint, Timeout
+from proton.reactor import Container, EventInjector
 from proton.utils import BlockingConnection
 
 # A peer that does not answer our close does no harm any more; so long it may take, in seconds.
 FAREWELL = 0.5
+
+
+class _Interrupts:
+    """SIGINT while Proton works: kept until it has done its step, and then KeyboardInterrupt as ever.
+
+    Raised in the middle it leaves octets that are written and not noted as written. They would be written a second time
+    with the close, and the peer would see a broken connection instead of one that ends in order.
+    """
+
+    def __init__(self, container):
+        self._bell = EventInjector()  # its pipe is among what the container waits for
+        container.selectable(self._bell)
+        self._has_come = False
+        self._is_ours = False
+
+    def __enter__(self):
+        # Only where Python would raise: not in another thread, nor where somebody ignores or handles the signal.
+        self._is_ours = (threading.current_thread() is threading.main_thread()
+                         and signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        if self._is_ours:
+            signal.signal(signal.SIGINT, self._ring)
+        return self
+
+    def __exit__(self, *_):
+        if self._is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.check()
+
+    def _ring(self, *_):
+        self._has_come = True
+        os.write(self._bell.pipe[1], b"!")
+
+    def check(self):
+        """Raise what has been kept."""
+        if self._has_come:
+            self._has_come = False
+            raise KeyboardInterrupt
 
 
 class Connection(BlockingConnection):
@@ -27,8 +69,10 @@ class Connection(BlockingConnection):
         """
         self._limit = timeout
         self.restart_clock()
+        container = Container()
+        self._interrupts = _Interrupts(container)
         try:
-            super().__init__(url, timeout=timeout, **kwargs)
+            super().__init__(url, timeout=timeout, container=container, **kwargs)
         except OSError as error:  # the name cannot be resolved, or there is no route; Proton passes it on bare
             raise ConnectionException("Connection %s failed: %s" % (url, error.strerror or error)) from error
 
@@ -45,12 +89,14 @@ class Connection(BlockingConnection):
         deadline = self._deadline
         if timeout:
             deadline = min(deadline, time.monotonic() + timeout)
-        while not condition() and not self.disconnected:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise Timeout("Connection %s timed out%s" % (self.url, ": " + msg if msg else ""))
-            self.container.timeout = left
-            self.container.process()
+        with self._interrupts as interrupts:
+            while not condition() and not self.disconnected:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise Timeout("Connection %s timed out%s" % (self.url, ": " + msg if msg else ""))
+                self.container.timeout = left
+                self.container.process()
+                interrupts.check()
         if self.disconnected and not self._is_closed():
             raise ConnectionException("Connection %s disconnected: %s" % (self.url, self.disconnected))
 

@@ -1,4 +1,8 @@
-"""The time-outs of the tools' connection, on a clock of the test's own."""
+"""The time-outs of the tools' connection, on a clock of the test's own, and interrupts."""
+
+import os
+import select
+import signal
 
 import pytest
 
@@ -15,6 +19,9 @@ class World:
         self.turns = []  # how long after it began each turn of the loop has an event
         self.allowed = []  # what time each turn was given
         self.timeout = None
+
+    def selectable(self, bell):
+        pass  # a turn of the loop does not wait for anything
 
     def monotonic(self):
         return self.now
@@ -33,6 +40,14 @@ class Remote:
         self.closed = True
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Also where whoever started the tests ignores interrupts, as a shell does for what runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def world(monkeypatch):
     world = World()
@@ -44,6 +59,7 @@ def world(monkeypatch):
 def connection(world):
     made = module.Connection.__new__(module.Connection)
     made.container, made.conn, made.disconnected, made.closing, made._limit = world, Remote(), False, False, 5.0
+    made._interrupts = module._Interrupts(world)
     made.restart_clock()
     return made
 
@@ -105,3 +121,35 @@ def test_connection_close_after_loss_says_nothing(world, connection):
     connection.close()
     assert not connection.conn.closed
     assert world.allowed == []
+
+
+def test_connection_interrupted_does_its_step_first(world, connection):
+    steps = []
+
+    def step():
+        os.kill(os.getpid(), signal.SIGINT)
+        steps.append("done")
+
+    world.process = step
+    with pytest.raises(KeyboardInterrupt):
+        connection.wait(lambda: False)
+    assert steps == ["done"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # What the container waits for has been rung, so that a wait for the peer ends at once.
+    assert select.select([connection._interrupts._bell], [], [], 0)[0]
+
+
+def test_connection_interrupted_by_the_last_step_is_told(world, connection):
+    with pytest.raises(KeyboardInterrupt):
+        connection.wait(lambda: signal.raise_signal(signal.SIGINT) is None)
+
+
+def test_connection_leaves_interrupts_to_who_handles_them(world, connection):
+    came = []
+    before = signal.signal(signal.SIGINT, lambda *_: came.append(1))
+    try:
+        world.process = lambda: os.kill(os.getpid(), signal.SIGINT)
+        connection.wait(lambda: came)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert came == [1]
