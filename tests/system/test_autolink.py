@@ -4,12 +4,12 @@ from proton import Message
 from proton.utils import BlockingConnection, SyncRequestResponse
 
 from support.broker import Broker
+from support.brokers import ACTIVE, queue_config, states, wait_states, waypoint, with_broker
 from support.deadline import seconds, wait_until
 from support.mesh import Manager
 from support.peers import ACCEPTED, MODIFIED, RELEASED, Peers
 from support.router import Config
 from support.tool import output
-from test_waypoint import Capability
 
 AUTOLINK = "org.apache.qpid.dispatch.router.config.autoLink"
 
@@ -24,42 +24,6 @@ def peers():
 def broker():
     with Broker() as broker:
         yield broker
-
-
-def with_broker(config, broker, name="broker", **connector):
-    return config.add("connector", name=name, host="127.0.0.1", port=broker.port, role="route-container",
-                      saslMechanisms="ANONYMOUS", **connector)
-
-
-def waypoint(config, queue="wp.q", name="broker"):
-    """The queue in the way of its address: in and out."""
-    for direction in ("out", "in"):
-        config.add("autoLink", address=queue, direction=direction, connection=name)
-    return config
-
-
-def queue_config(broker, queue="wp.q"):
-    return waypoint(with_broker(Config().add("address", prefix="wp", waypoint=True), broker), queue)
-
-
-def states(router):
-    """{(address, direction): (state, last error)} of a router's autoLinks."""
-    manager = Manager(router)
-    rows = manager.query("router.config.autoLink", "address", "direction", "operStatus", "lastError")
-    manager.close()
-    return {(row["address"], row["direction"]): (row["operStatus"], row["lastError"]) for row in rows}
-
-
-def wait_states(router, expected, limit=10.0):
-    seen = {}
-
-    def are_so():
-        seen.update(states(router))
-        return {key: seen[key] for key in expected} == expected
-    wait_until(are_so, limit, lambda: "%s; there is %s" % (expected, seen))
-
-
-ACTIVE = ("active", None)
 
 
 # -- the thin path

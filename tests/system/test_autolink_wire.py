@@ -2,9 +2,9 @@
 import pytest
 from proton import symbol
 
+from support.brokers import wait_states
 from support.router import Config
 from support.wire import DETACH, ERROR, described, error_of
-from test_autolink import wait_states
 from test_link_routes_wire import Container
 
 REFUSED = "the link was refused without an error, and not detached"

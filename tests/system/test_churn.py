@@ -12,10 +12,10 @@ import pytest
 from proton import symbol
 
 from support.churn import ENVIRONMENT, Churn, Manager, churn_config
+from support.container import Container
 from support.deadline import SLOWNESS, seconds
 from support.router import build_dir
 from support.wire import CLOSE, SASL_HEADER, Wire
-from test_connector import Container
 
 ROUND_S = 4.0
 

@@ -11,6 +11,7 @@ import time
 import pytest
 from proton import int32, symbol
 
+from support.container import Container, sasl
 from support.deadline import seconds, wait_until
 from support.peers import Peers
 from support.router import Config
@@ -18,7 +19,7 @@ from support.tool import output
 from support.wire import (ACCEPTED, AMQP_HEADER, CLOSE, DISPOSITION, OPEN, TRANSFER, Wire, described, encode, frame,
                           performative)
 from test_annotations import USER, annotations
-from test_connector import Container, connecting, container, sasl, shown  # noqa: F401 -- container is a fixture
+from test_connector import connecting, container, shown  # noqa: F401 -- container is a fixture
 
 OWN = {"product", "version", "qd.conn-id"}
 LIST = symbol("failover-server-list")

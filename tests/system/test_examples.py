@@ -11,13 +11,13 @@ from proton import Message, symbol
 
 from support.broker import Broker
 from support.client_peer import ClientPeer
+from support.container import Container
 from support.deadline import seconds, wait_until
 from support.peers import ACCEPTED, Peers
 from support.rabbitmq import free_ports
 from support.router import ROOT, Router, build_dir, die_with_parent, program
 from support.tool import output
 from support.wire import TRANSFER, Wire, message
-from test_connector import Container
 
 EXAMPLES = ROOT / "etc" / "examples"
 ATTRIBUTE = r"^(\s*%s\s*:\s*)([^#\s]+)"

@@ -6,7 +6,7 @@ from proton.utils import BlockingConnection, SyncRequestResponse
 from support.mesh import Manager
 from support.peers import ACCEPTED, MODIFIED, RELEASED, Peers
 from support.router import Config
-from test_waypoint import Capability
+from support.waypoint import Capability
 
 FALLBACK = [Capability("qd.fallback")]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from support.broker import Broker
+from support.brokers import waypoint, with_broker
 from support.router import Config
-from test_autolink import waypoint, with_broker
 
 CLIENT = Path(__file__).parent / "clients" / "oslo_client.py"
 

@@ -3,9 +3,10 @@ import pytest
 from proton import Message
 
 from support.broker import Broker
+from support.brokers import both_ways, wait_active, wait_remote, with_broker
 from support.deadline import seconds, wait_until
 from support.mesh import Manager, Mesh
-from support.peers import ACCEPTED, MODIFIED, RELEASED, Peers
+from support.peers import ACCEPTED, Peers
 from support.router import Config
 from support.tool import output
 
@@ -24,35 +25,11 @@ def broker():
         yield broker
 
 
-def connector(config, broker, name="broker", **attributes):
-    return config.add("connector", name=name, host="127.0.0.1", port=broker.port, role="route-container",
-                      saslMechanisms="ANONYMOUS", **attributes)
-
-
-def both_ways(config, prefix="lr", **attributes):
-    attributes = attributes or {"connection": "broker"}
-    for direction in ("in", "out"):
-        config.add("linkRoute", prefix=prefix, direction=direction, **attributes)
-    return config
-
-
-def wait_active(router, count, limit=10.0):
-    """Until so many link routes have a container."""
-    manager = Manager(router)
-    rows = []
-
-    def are_active():
-        rows[:] = manager.query("router.config.linkRoute", "operStatus")
-        return sum(1 for row in rows if row["operStatus"] == "active") == count
-    wait_until(are_active, limit, lambda: "%d active link routes; there are %s" % (count, rows))
-    manager.close()
-
-
 # -- the thin path
 
 
 def test_links_of_a_route_reach_the_container_under_the_clients_name(start_router, peers, broker):
-    router = start_router(both_ways(connector(Config(), broker)))
+    router = start_router(both_ways(with_broker(Config(), broker)))
     wait_active(router, 2)
     client = peers.connect(router)
     producer = client.sender("lr.q")
@@ -71,7 +48,7 @@ def test_links_of_a_route_reach_the_container_under_the_clients_name(start_route
 
 
 def test_tenants_links_are_routed_by_their_names_in_the_network(start_router, peers, broker):
-    config = connector(Config(), broker).listener("tenants", multiTenant=True)
+    config = with_broker(Config(), broker).listener("tenants", multiTenant=True)
     both_ways(config, prefix="ten1/lr", connection="broker", delExternalPrefix="ten1/")
     router = start_router(config)
     wait_active(router, 2)
@@ -101,7 +78,7 @@ def test_containers_of_one_route_take_turns(start_router, peers):
 
 def test_the_best_pattern_decides(start_router, peers):
     with Broker(container_id="prefix") as prefix, Broker(container_id="pattern") as pattern:
-        config = connector(connector(Config(), prefix, name="prefix"), pattern, name="pattern")
+        config = with_broker(with_broker(Config(), prefix, name="prefix"), pattern, name="pattern")
         config.add("linkRoute", prefix="a", direction="in", connection="prefix")
         config.add("linkRoute", pattern="a.*.c", direction="in", connection="pattern")
         router = start_router(config)
@@ -114,7 +91,7 @@ def test_the_best_pattern_decides(start_router, peers):
 
 
 def test_a_route_made_and_deleted_by_management_is_in_force_at_once(start_router, peers, broker):
-    router = start_router(connector(Config(), broker))
+    router = start_router(with_broker(Config(), broker))
     manager = Manager(router)
     wait_until(lambda: broker.connections)
     manager.create("router.config.linkRoute", "mine", prefix="lr", direction="in", connection="broker")
@@ -134,7 +111,7 @@ def test_a_route_made_and_deleted_by_management_is_in_force_at_once(start_router
 
 
 def test_links_end_when_the_container_vanishes_and_attach_again_when_it_is_back(start_router, peers, broker):
-    router = start_router(both_ways(connector(Config(), broker)))
+    router = start_router(both_ways(with_broker(Config(), broker)))
     wait_active(router, 2)
     client = peers.connect(router)
     producer = client.sender("lr.q")
@@ -156,7 +133,7 @@ def test_links_end_when_the_container_vanishes_and_attach_again_when_it_is_back(
 
 
 def test_link_routes_are_shown_by_qdstat(start_router, broker):
-    config = both_ways(connector(Config(), broker))
+    config = both_ways(with_broker(Config(), broker))
     config.add("linkRoute", name="idle", pattern="x.*.y", direction="out", containerId="nobody")
     router = start_router(config)
     wait_active(router, 2)
@@ -170,7 +147,7 @@ def test_thousands_of_link_routes_start_quickly(start_router, broker):
     import time
 
     def attach_time(count):
-        config = connector(Config(), broker)
+        config = with_broker(Config(), broker)
         for number in range(count):
             config.add("linkRoute", prefix="route%d.q" % number, direction="in", connection="broker")
         router = start_router(config, name="router%d" % count)
@@ -206,17 +183,9 @@ def exchange(peers, router, broker, address="lr.q", name=None):
     return client
 
 
-def wait_remote(router, keys=("Clr", "Dlr"), limit=20.0):
-    """Until another router is known to have containers for these addresses."""
-    manager = Manager(router)
-    wait_until(lambda: set(keys) <= {row["key"] for row in manager.query("router.address", "key", "remoteCount")
-                                     if row["remoteCount"]}, limit)
-    manager.close()
-
-
 def test_links_go_by_other_routers_to_the_container(start_router, peers, broker):
     """A line of three, the broker at one end, the client at the other: one name all the way, and the end told back."""
-    mesh = Mesh(start_router, "AB BC", conf={"A": lambda config: both_ways(connector(config, broker))})
+    mesh = Mesh(start_router, "AB BC", conf={"A": lambda config: both_ways(with_broker(config, broker))})
     try:
         wait_remote(mesh["C"])
         client = exchange(peers, mesh["C"], broker)
@@ -233,7 +202,7 @@ def test_links_go_by_other_routers_to_the_container(start_router, peers, broker)
 
 
 def test_a_router_that_is_lost_ends_the_links_that_went_by_it(start_router, peers, broker):
-    mesh = Mesh(start_router, "AB", conf={"A": lambda config: both_ways(connector(config, broker))})
+    mesh = Mesh(start_router, "AB", conf={"A": lambda config: both_ways(with_broker(config, broker))})
     try:
         wait_remote(mesh["B"])
         producer = peers.connect(mesh["B"]).sender("lr.q")
@@ -246,7 +215,7 @@ def test_a_router_that_is_lost_ends_the_links_that_went_by_it(start_router, peer
 
 
 def test_clients_of_an_edge_reach_the_container_of_the_interior(start_router, peers, broker):
-    interior = start_router(both_ways(connector(Config(mode="interior", id="A").listener("edge", role="edge"), broker)))
+    interior = start_router(both_ways(with_broker(Config(mode="interior", id="A").listener("edge", role="edge"), broker)))
     edge = start_router(Config(mode="edge", id="E").add("connector", name="uplink", role="edge", host="127.0.0.1",
                                                         port=interior.ports["edge"], saslMechanisms="ANONYMOUS"))
     edge.wait_log("the connection to interior router 'A' is this edge router's uplink")

@@ -3,13 +3,13 @@ import pytest
 from proton import Endpoint, Message
 
 from support.broker import Broker
+from support.brokers import queue_config, with_broker
 from support.deadline import seconds, wait_until
 from support.peers import Peers
 from support.router import Config
 from support.swarm import Client, ReceiverLink, SenderLink, Swarm
 from support.tool import output
 from support.wire import ACCEPTED, message
-from test_autolink import queue_config, with_broker
 
 pytestmark = pytest.mark.heavy
 

@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 from proton import Message
 
+from support.brokers import ACTIVE, states, wait_states
 from support.deadline import seconds, wait_until
 from support.peers import ACCEPTED, Peers
 from support.rabbitmq import RabbitMQ
 from support.router import Config
 from support.tool import output
-from test_autolink import ACTIVE, states, wait_states
 
 MISSING = "no queue 'missing' in vhost '/'"  # its words
 pytestmark = pytest.mark.heavy  # a start takes ten seconds

@@ -8,7 +8,7 @@ from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, settle
 from support.playing import Hosting
 from support.recorded import KNOWN, OFFERS, in_the_end, interior, play_as_a, play_as_b, play_between
 from support.recording import Recording, Swapped
-from test_waypoint import Capability
+from support.waypoint import Capability
 
 
 @pytest.mark.parametrize("name", ["02-closest-unicast", "02b-unicast-outcomes", "05-streaming"])

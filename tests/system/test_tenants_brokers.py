@@ -3,14 +3,13 @@ tenant's client is: `q` of vhost ten1 is ten1/q (wire-protocol.md 5.6)."""
 import pytest
 
 from support.broker import Broker
+from support.brokers import ACTIVE, wait_active, wait_remote, wait_states, with_broker
 from support.deadline import wait_until
 from support.mesh import Manager, Mesh
 from support.peers import ACCEPTED, RELEASED, Peers
 from support.router import Config
 from support.wire import ATTACH, DETACH, Wire, error_of
-from test_autolink import ACTIVE, wait_states, with_broker
 from test_edge_router import edge_config, wait_uplink
-from test_link_routes import connector, wait_active, wait_remote
 from test_link_routes_wire import Container
 from test_tenants import tenant
 
@@ -116,7 +115,7 @@ def wait_containers(router, keys):
 
 
 def to_the_broker(broker):
-    return lambda config: both_ways(connector(with_tenants(config), broker), "ten1/lr", connection="broker",
+    return lambda config: both_ways(with_broker(with_tenants(config), broker), "ten1/lr", connection="broker",
                                     delExternalPrefix="ten1/", addExternalPrefix="ext.")
 
 
