@@ -4,14 +4,17 @@ import json
 import re
 
 import pytest
-from proton import Message, symbol
+from proton import Described, Message, symbol, ulong
 
 from support.deadline import wait_until
-from support.mesh import full
+from support.mesh import Manager, full
+from support.old_router import OldRouter
+from support.old_words import ANNOTATIONS
 from support.peers import ACCEPTED, RELEASED, Peers
 from support.relay import Relays
 from support.router import Config
 from support.tool import output
+from support.wire import encode
 
 MESSAGES = 10
 
@@ -211,3 +214,31 @@ def test_exchanges_of_an_edge_router_and_its_interior_one_in_a_circle(start_mesh
         inbox.wait_count(2 * MESSAGES)
     peers.run_for(0.3)
     assert [len(inbox.messages) for inbox in inboxes] == [2 * MESSAGES] * 2
+
+
+def copy_of(sections):
+    """What an exchange of 1.19 makes of a message: all of it, but for what routers have written."""
+    notes = {key: value for key, value in sections[ANNOTATIONS].items() if not key.startswith("x-opt-qd.")}
+    return b"".join(encode(Described(ulong(code), notes if code == ANNOTATIONS else value)) for code, value in sections.items())
+
+
+def test_circle_through_the_exchange_of_an_old_router_ends(start_router, peers):
+    """Its exchange keeps the annotations of the message in its copies, and begins the trace anew: so ours knows it again."""
+    config = exchange(Config(mode="interior", id="A").listener("mesh", role="inter-router"), "a", "x/old", "q/a")
+    router = start_router(config)
+    with OldRouter("O", dial=[router.ports["mesh"]]) as old:
+        at_old = old.consumer("x/old")
+        old.wait_converged("A")
+        old.wait_remote("x/a", "A")
+        inbox = peers.connect(router).receiver("q/a", credit=500)
+        manager = Manager(router)
+        wait_until(lambda: any(row["key"] == "M0x/old" and row["remoteCount"] for row in
+                               manager.query("router.address", "key", "remoteCount")), what="the old router's address")
+        manager.close()
+        publish(peers, router, "x/a")
+        peers.wait(lambda: len(at_old.messages) == MESSAGES, what="copies at the old router")
+        returned = [old.send_octets(copy_of(sections), "x/a") for sections in list(at_old.messages)]
+        for incoming in returned:
+            peers.wait(incoming.done.is_set, what="an outcome at the old router")
+        assert_one_copy_each(peers, [inbox])
+        assert len(at_old.messages) == MESSAGES and counts(router) == {"a": (MESSAGES, MESSAGES, 0)}

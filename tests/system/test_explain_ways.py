@@ -8,6 +8,7 @@ from proton.reactor import LinkOption
 
 from support.broker import Broker
 from support.deadline import wait_until
+from support.old_router import OldRouter
 from support.peers import ACCEPTED, RELEASED, Peers
 from support.router import Config
 from support.tool import run, start
@@ -142,3 +143,15 @@ def test_edge_router_without_uplink_tells_of_itself(start_router, peers):
     peers.connect(edge).receiver("balanced/here", credit=5)
     wait_sentence(edge, "balanced/here", r"^no sender attached to it: 1 receiver, 1 with credit$", HEALTHY, peers)
     assert sorted(explain(edge, "balanced/here")[1]["routers"]) == ["E"]
+
+
+# -- a router that cannot be asked
+
+
+def test_old_router_has_the_receiver_and_does_not_know_the_question(start_router, peers):
+    router = start_router(Config(mode="interior", id="A").listener("mesh", role="inter-router"))
+    with OldRouter("O", dial=[router.ports["mesh"]]) as old:
+        old.consumer("balanced/old")
+        old.wait_converged("A")
+        peers.connect(router).sender("balanced/old", wait=False).wait_credit()
+        wait_sentence(router, "balanced/old", r"^router A says that router O has a receiver, which cannot be asked: \S", STUCK, peers)
