@@ -147,11 +147,6 @@ enum err router_start(struct loop *loop, const struct router_conf *conf)
     return conf->mesh ? network_start(loop, &router.world, conf->mesh) : OK;
 }
 
-const char *router_id(void)
-{
-    return router.id;
-}
-
 void router_limit_connections(uint32_t max)
 {
     atomic_store_explicit(&router.max_connections, max, memory_order_relaxed);
@@ -189,11 +184,6 @@ enum err router_remove_rule(const char *identity)
     if (e == OK)
         publish_rules(next);
     return e;
-}
-
-const struct rules *router_rules(void)
-{
-    return rcu_read(&router.world.rules);
 }
 
 /* ---- listeners ---- */

@@ -30,7 +30,6 @@ struct router_conf {
 enum err router_start(struct loop *loop, const struct router_conf *conf) ON_CONTROL;
 /* Close listeners and connectors, end all connections, stop the workers. */
 void router_stop(void) ON_CONTROL;
-const char *router_id(void) ON_CONTROL;
 
 /* Connections beyond so many are closed at once; those refused are counted. */
 void router_limit_connections(uint32_t max) ON_CONTROL;
@@ -43,7 +42,6 @@ void router_connection_counts(struct router_connection_counts *out) ON_CONTROL;
 /* Errors: as rules_with() and rules_without(). */
 enum err router_add_rule(const struct rule_conf *conf) ON_CONTROL;
 enum err router_remove_rule(const char *identity) ON_CONTROL;
-const struct rules *router_rules(void) ON_CONTROL; /* borrowed until the next change */
 
 /* identity names it for removal. Listening is logged, with the real port when 0 was asked for.
  *   Ownership: takes a count of settings.

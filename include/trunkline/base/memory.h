@@ -8,7 +8,8 @@
 #include <stdbool.h>
 
 /* Give back what is free, if that is much: more than 8 MiB, and more than is in use. It looks at every free chunk and
- * holds each arena meanwhile, some milliseconds for 100 MB, so not often. Result: whether there was something.
+ * holds each arena meanwhile: up to 60 ms for 100 MB that are free in small pieces, so not often.
+ *   Result: whether there was something.
  *   Thread: any. */
 bool memory_trim(void);
 
