@@ -1,5 +1,6 @@
 #include <router/route/outbox.h>
 
+#include <router/route/rewrite.h>
 #include <stdlib.h>
 #include <trunkline/base/alloc.h>
 #include <trunkline/base/assert.h>
@@ -28,12 +29,15 @@ struct frame_record {
     struct stamp stamp;
     uint32_t message_format;
     uint8_t first, more, settled, aborted, settles, annotated, streams, needs_offer, held, phase, state_code;
-    uint8_t exchanged_len;
+    uint8_t exchanged_len, has_reading;
     uint32_t state_len, to_len, tag_len, payload_len;
     struct buffer *buf;  /* counted; NULL: payload follows in line */
     const uint8_t *data; /* in buf */
-    /* state_len, to_len, tag_len and exchanged_len octets, then payload_len octets when in line */
+    /* a struct reading, if it has one; state_len, to_len, tag_len and exchanged_len octets; then payload_len octets when
+     * in line */
 };
+
+_Static_assert(sizeof(struct frame_record) % _Alignof(struct reading) == 0, "a reading can stand behind it");
 
 struct answer_record {
     struct record head;
@@ -85,8 +89,8 @@ void outboxes_free(struct outboxes **o)
 
 static void deliver_frame_record(const struct outbox_handler *h, const struct frame_record *r)
 {
-    const uint8_t *tail = (const uint8_t *)(r + 1), *tag = tail + r->state_len + r->to_len;
-    const uint8_t *exchanged = tag + r->tag_len;
+    const uint8_t *tail = (const uint8_t *)(r + 1) + (r->has_reading ? sizeof(struct reading) : 0);
+    const uint8_t *tag = tail + r->state_len + r->to_len, *exchanged = tag + r->tag_len;
     struct frame f = {
         .origin = r->origin,
         .message_format = r->message_format,
@@ -106,6 +110,7 @@ static void deliver_frame_record(const struct outbox_handler *h, const struct fr
         .payload = {.buf = r->buf, .data = r->buf ? r->data : exchanged + r->exchanged_len, .len = r->payload_len},
         .stamp = r->stamp,
         .exchanged = {.data = exchanged, .len = r->exchanged_len},
+        .reading = r->has_reading ? (const struct reading *)(r + 1) : NULL,
     };
     h->frame(r->to, &f);
     if (r->buf)
@@ -205,6 +210,9 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
     ASSERT(to.worker < o->count);
     bool counted = f->payload.buf && f->payload.len >= COPY_LIMIT;
     size_t inline_len = f->state.raw.len + f->to.len + f->tag.len + f->exchanged.len + (counted ? 0 : f->payload.len);
+    /* Of a client's message there is little to read again. */
+    const struct reading *reading = f->annotated ? f->reading : NULL;
+    inline_len += reading ? sizeof *reading : 0;
     struct frame_record *r = record_new(o, to.worker, sizeof *r + inline_len, RECORD_FRAME);
     r->to = to;
     r->origin = f->origin;
@@ -228,10 +236,16 @@ void outbox_put_frame(struct outboxes *o, struct link_token to, const struct fra
     r->payload_len = (uint32_t)f->payload.len;
     r->buf = counted ? buffer_ref(f->payload.buf) : NULL;
     r->data = f->payload.data;
-    uint8_t *tail = append((uint8_t *)(r + 1), &f->state.raw);
+    r->has_reading = reading != NULL;
+    uint8_t *tail = append((uint8_t *)(r + 1) + (reading ? sizeof *reading : 0), &f->state.raw);
     tail = append(append(append(tail, &f->to), &f->tag), &f->exchanged);
     if (!counted)
         append(tail, &f->payload);
+    if (reading) {
+        struct reading *copy = (struct reading *)(r + 1);
+        *copy = *reading;
+        reading_move(copy, f->payload.data, counted ? f->payload.data : tail);
+    }
 }
 
 /* Whether a continues what r says, so that both are one. */

@@ -31,9 +31,10 @@ struct frame {
     struct amqp_state state; /* of the sender, usually none */
     struct slice to; /* first frame, towards another router: the address it is for; empty: the message names it */
     uint8_t phase;   /* ... and its phase as a number, phase.h */
-    const struct reading *reading; /* first frame, while it is on its thread: what was read of the message, rewrite.h;
-                                    * NULL: it is to be read again. Borrowed until the call returns */
-    struct slice front;            /* first frame that a link has rewritten: octets before those of the payload; its own
+    const struct reading
+        *reading;       /* first frame: what was read of the message, rewrite.h; NULL: it is to be read again.
+                                    * Borrowed until the call returns. Between workers it goes with annotated ones */
+    struct slice front; /* first frame that a link has rewritten: octets before those of the payload; its own
                                     * until it is sent or waits */
     struct slice payload;
     struct slice tag;       /* first frame on a routed link: the sender's delivery-tag; else empty */

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <router/route/outbox.h>
+#include <router/route/rewrite.h>
 
 static char said[1 << 16];
 static struct letter *posted[1024];
@@ -18,8 +19,15 @@ static void on_post(int worker, struct letter *l)
     posted[posted_count++] = l;
 }
 
+static int readings;
+
 static void on_frame(struct link_token to, const struct frame *f)
 {
+    if (f->reading) {
+        readings++;
+        assert_ptr_equal(f->reading->annotations.to.data, f->payload.data + 5);
+        assert_memory_equal(f->reading->annotations.to.data, "there", f->reading->annotations.to.len);
+    }
     snprintf(said + strlen(said), sizeof said - strlen(said), "frame to %u: %.*s%s; ", to.index, (int)f->payload.len,
              (const char *)f->payload.data, f->more ? " more" : "");
 }
@@ -157,6 +165,28 @@ static void test_outbox_large_payload_is_counted_and_given_back(void **state)
     buffer_unref(b);
 }
 
+/* What was read of a message is found in its copy, wherever that is. */
+static void test_outbox_annotated_message_keeps_what_was_read_of_it(void **state)
+{
+    (void)state;
+    struct buffer *b = buffer_new(10000);
+    memset(b->bytes, 'x', 10000);
+    memcpy(b->bytes + 5, "there", 5);
+    const struct reading r = {.at = 3, .annotations = {.to = {.data = b->bytes + 5, .len = 5}}};
+    /* In line, and counted. */
+    for (size_t len = 10; len <= 10000; len += 9990) {
+        struct frame f = {.first = true, .annotated = true, .reading = &r, .payload = {b, b->bytes, len}};
+        outbox_put_frame(o, token(1, 1), &f);
+        f.annotated = false; /* a client's is read again */
+        outbox_put_frame(o, token(2, 1), &f);
+    }
+    outboxes_flush(o);
+    readings = 0;
+    deliver_all();
+    assert_int_equal(readings, 2);
+    buffer_unref(b);
+}
+
 static void test_outbox_more_than_a_batch_is_posted_early(void **state)
 {
     (void)state;
@@ -178,9 +208,13 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_outbox_one_turn_is_one_letter_in_order),         TEST(test_outbox_answers_that_adjoin_merge),
-        TEST(test_outbox_answers_of_copies_do_not_merge),          TEST(test_outbox_frames_left_of_one_delivery_merge),
-        TEST(test_outbox_large_payload_is_counted_and_given_back), TEST(test_outbox_more_than_a_batch_is_posted_early),
+        TEST(test_outbox_one_turn_is_one_letter_in_order),
+        TEST(test_outbox_answers_that_adjoin_merge),
+        TEST(test_outbox_answers_of_copies_do_not_merge),
+        TEST(test_outbox_frames_left_of_one_delivery_merge),
+        TEST(test_outbox_large_payload_is_counted_and_given_back),
+        TEST(test_outbox_more_than_a_batch_is_posted_early),
+        TEST(test_outbox_annotated_message_keeps_what_was_read_of_it),
         TEST(test_outbox_notes_keep_their_place_between_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

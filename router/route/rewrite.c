@@ -24,6 +24,22 @@ enum err reading_init(struct reading *r, const uint8_t *m, const struct amqp_mes
     return amqp_annotations_read((struct slice){.data = m + r->at, .len = r->len}, false, &r->annotations, why);
 }
 
+static void move(struct slice *s, const uint8_t *from, const uint8_t *to)
+{
+    if (s->data)
+        s->data = to + (s->data - from);
+}
+
+void reading_move(struct reading *r, const uint8_t *from, const uint8_t *to)
+{
+    struct amqp_annotations *a = &r->annotations;
+    move(&a->user, from, to);
+    move(&a->exchanged, from, to);
+    move(&a->to, from, to);
+    move(&a->ingress, from, to);
+    move(&a->trace.ids, from, to);
+}
+
 /* Result: false, it could not be read. Annotations that are malformed count as none. */
 static bool read_message(const struct slice *message, struct reading *r)
 {

@@ -22,6 +22,8 @@ struct reading {
     struct amqp_annotations annotations;
 };
 
+/* The same reading of a copy of the message at `to`, whose original is at `from`. */
+void reading_move(struct reading *r, const uint8_t *from, const uint8_t *to);
 /* Read the annotations of the message that begins at m. Errors: ERR_INVALID, and *why, as amqp_annotations_read(). */
 enum err reading_init(struct reading *r, const uint8_t *m, const struct amqp_message_view *v, const char **why);
 
