@@ -13,6 +13,7 @@
 #include "deliveries.h"
 #include "endpoint.h"
 #include "frames.h"
+#include "outcomes.h"
 #include "output.h"
 
 #define OUTPUT_LIMIT_DEFAULT (256 * 1024)
@@ -105,6 +106,7 @@ struct amqp_link_priv {
     uint64_t current_size;          /* octets of the delivery in progress */
     uint64_t peer_max_message_size; /* as its attach says; 0: none */
     uint32_t allowed_until; /* receiver: delivery-count up to which credit that was taken back may still be used */
+    struct amqp_outcomes outcomes; /* receiver: that the peer's source has */
     uint16_t name_len;
     uint32_t source_len, target_len; /* encoded, of the peer's attach; 0: null */
     uint32_t offered_len, desired_len, properties_len;

@@ -185,8 +185,10 @@ static void take_attach(struct amqp_link *lk, const struct amqp_attach_fields *f
     lk->snd_settle_mode = f->snd_settle_mode;
     lk->rcv_settle_mode = f->rcv_settle_mode;
     lk->priv->peer_max_message_size = f->max_message_size;
-    if (!lk->is_sender)
+    if (!lk->is_sender) {
         lk->delivery_count = f->initial_delivery_count;
+        amqp_outcomes_of(raw_source(lk), &lk->priv->outcomes);
+    }
     lk->priv->allowed_until = lk->delivery_count;
     u32map_put(&lk->session->by_remote_handle, f->handle, lk);
 }

@@ -346,7 +346,7 @@ void amqp_link_settle(struct amqp_link *lk, uint32_t first, uint32_t last, const
 {
     if (!amqp_session_is_up(lk->session))
         return;
-    struct run r = {.link = lk, .state = state};
+    struct run r = {.link = lk, .state = amqp_outcomes_state(&lk->priv->outcomes, state)};
     if (first == last) {
         struct amqp_delivery *d = deliveries_get(&lk->session->incoming, first);
         if (d)
@@ -361,7 +361,7 @@ void amqp_link_update(struct amqp_link *lk, uint32_t id, const struct amqp_state
 {
     struct amqp_delivery *d = amqp_link_delivery(lk, id);
     if (d && !d->remote_settled && amqp_session_is_up(lk->session))
-        say(lk->session, true, false, id, id, state);
+        say(lk->session, true, false, id, id, amqp_outcomes_state(&lk->priv->outcomes, state));
 }
 
 /* ---- hearing dispositions ---- */

@@ -414,6 +414,40 @@ static void test_receive_settled_is_said_before_detach_end_and_close(void **stat
     }
 }
 
+static void test_receive_peer_that_lists_its_outcomes_hears_those_alone(void **state)
+{
+    (void)state;
+    struct raw *r = raw_new(test_conf(true), 16384, 100);
+    static const uint8_t released[] = "\xa3\x12"
+                                      "amqp:released:list";
+    uint8_t memory[64];
+    struct amqp_writer w = amqp_writer(memory, sizeof memory);
+    struct amqp_source_fields source = {0};
+    AMQP_SET(&source, outcomes, ((struct slice){NULL, released, sizeof released - 1}));
+    amqp_write_source(&w, &source);
+    struct amqp_attach_fields f = {0};
+    AMQP_SET(&f, name, slice_of_text("link"));
+    AMQP_SET(&f, handle, 5);
+    AMQP_SET(&f, role, false);
+    AMQP_SET(&f, initial_delivery_count, 0);
+    AMQP_SET(&f, source, ((struct slice){NULL, memory, w.len}));
+    r->o->credit = 5;
+    RAW_SEND(r, 0, attach, &f);
+    raw_expect(r, AMQP_DESC_ATTACH);
+    raw_expect(r, AMQP_DESC_FLOW);
+    r->o->credit = 0;
+    raw_transfer(r, 5, 0, false, false, "x");
+    struct amqp_state modified = {.code = AMQP_MODIFIED};
+    amqp_link_update(&r->o->links->link, 0, &modified);
+    amqp_link_settle(&r->o->links->link, 0, 0, &modified);
+    for (int settled = 0; settled < 2; settled++) {
+        struct amqp_disposition_fields d = raw_read_disposition(r);
+        assert_int_equal(d.settled, settled);
+        assert_int_equal(d.state.data[2], AMQP_RELEASED);
+    }
+    raw_free(r);
+}
+
 static void test_receive_state_with_fields_is_said_as_it_is(void **state)
 {
     (void)state;
@@ -539,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_receive_held_frames_come_back_into_the_window),
         cmocka_unit_test(test_receive_settled_out_of_order_is_said_in_one_range),
         cmocka_unit_test(test_receive_settled_is_said_before_detach_end_and_close),
+        cmocka_unit_test(test_receive_peer_that_lists_its_outcomes_hears_those_alone),
         cmocka_unit_test(test_receive_state_with_fields_is_said_as_it_is),
         cmocka_unit_test(test_receive_peer_settles_first_and_nothing_is_said),
         cmocka_unit_test(test_receive_tracked_delivery_stays_until_forgotten),

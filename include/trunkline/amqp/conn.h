@@ -375,7 +375,8 @@ struct amqp_delivery *amqp_delivery_track(struct amqp_link *lk, struct amqp_tran
 struct amqp_delivery *amqp_link_delivery(struct amqp_link *lk, uint32_t id);
 /* Settle incoming deliveries first..last (serial numbers) of this link with the state (NULL: none): one disposition
  * where ids adjoin, at flush (states with fields: at once). Deliveries that are unknown are skipped; those the peer has
- * settled are forgotten without a word. */
+ * settled are forgotten without a word. An outcome that the peer's source does not list is said as its default one, or
+ * as released (AMQP 1.0 part 3.5.3, Source); so it is with amqp_link_update(). */
 void amqp_link_settle(struct amqp_link *lk, uint32_t first, uint32_t last, const struct amqp_state *state);
 /* Say a state without settling. */
 void amqp_link_update(struct amqp_link *lk, uint32_t id, const struct amqp_state *state);
