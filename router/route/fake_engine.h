@@ -184,6 +184,12 @@ void amqp_link_grant(struct amqp_link *lk, uint32_t n)
     say("%s: credit +%u; ", name_of(lk), n);
 }
 
+void amqp_link_set_credit(struct amqp_link *lk, uint32_t n)
+{
+    lk->credit = n;
+    say("%s: credit is %u; ", name_of(lk), n);
+}
+
 void amqp_link_drain(struct amqp_link *lk)
 {
     say("%s: drain; ", name_of(lk));

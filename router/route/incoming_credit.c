@@ -102,7 +102,12 @@ void incoming_run_dry(struct link *l)
     if (l->in.dry || l->is_edge) /* an edge router is told by a message: edge_service.h */
         return;
     l->in.dry = true;
-    amqp_link_drain(&l->amqp);
+    if (l->own) { /* a container is not asked for an answer: RabbitMQ 3 ends the session at a drain */
+        amqp_link_set_credit(&l->amqp, 0);
+        link_note_credit(l);
+    } else {
+        amqp_link_drain(&l->amqp);
+    }
 }
 
 /* The same, before control's routes say so. Should another destination have come at the same time, control tells. */

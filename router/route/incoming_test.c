@@ -55,6 +55,27 @@ static void test_incoming_destination_lost_releases_and_drains_then_tops_up(void
     assert_int_equal(tx->amqp.credit, 10);
 }
 
+/* It is a container that sends: not each can answer a drain. */
+static void test_incoming_own_link_without_a_destination_takes_its_credit_back(void **state)
+{
+    (void)state;
+    struct address *a = new_address("M1a", DISTRIBUTION_CLOSEST);
+    struct link *rx = new_link("rx", false, a), *tx = new_link("tx", true, a);
+    struct own_link *any = (struct own_link *)tx; /* only looked at whether it is there */
+    tx->own = any;
+    route_to(a, &rx, 1);
+    incoming_start(tx);
+    assert_int_equal(tx->amqp.credit, 10);
+    route_to(a, NULL, 0);
+    said[0] = 0;
+    incoming_run_dry(tx);
+    assert_said("tx: credit is 0; ");
+    route_to(a, &rx, 1);
+    incoming_reachable(tx);
+    assert_int_equal(tx->amqp.credit, 10);
+    tx->own = NULL;
+}
+
 /* An address with a fallback destination, and a receiver of each. */
 static void test_incoming_finds_the_fallback_only_while_the_address_has_nobody(void **state) NO_THREAD_SAFETY
 {
@@ -691,6 +712,7 @@ int main(void)
         TEST(test_incoming_anonymous_start_gives_capacity),
         TEST(test_incoming_reachable_gives_first_credit_once),
         TEST(test_incoming_destination_lost_releases_and_drains_then_tops_up),
+        TEST(test_incoming_own_link_without_a_destination_takes_its_credit_back),
         TEST(test_incoming_finds_the_fallback_only_while_the_address_has_nobody),
         TEST(test_incoming_from_the_fallback_is_for_consumers_alone),
         TEST(test_incoming_multicast_without_receivers_goes_to_the_fallback_once),

@@ -83,11 +83,6 @@ uint32_t amqp_link_unsettled(const struct amqp_link *lk)
     return unsettled;
 }
 
-void amqp_link_set_credit(struct amqp_link *lk, uint32_t n)
-{
-    say("%s: credit is %u; ", name_of(lk), n);
-}
-
 enum err amqp_link_attach(struct amqp_session *s, struct amqp_link *lk, const struct amqp_attach *a)
 {
     assert_non_null(s);

@@ -78,6 +78,9 @@ static void error_encode(const struct amqp_error *e, struct slice *out)
 void routed_detach(struct link *l, bool closed, const struct slice *error)
 {
     l->routed->was_detached = true;
+    /* Whoever closes a link gets no other answer (AMQP 1.0 part 2.6.6, Closing A Link). RabbitMQ 3 answers without it.
+     */
+    closed = closed || l->routed->was_closed;
     l->amqp.conn->now = here_now();
     struct amqp_error_fields f;
     struct amqp_reader in = amqp_slice_reader(*error);
@@ -395,6 +398,7 @@ void routed_link_detached(struct link *l, bool closed, const struct amqp_error *
 {
     struct routed_link *r = l->routed;
     r->was_detached = true;
+    r->was_closed = closed;
     if (!l->is_incoming)
         routed_give_up_queue(l);
     bool was_told = r->told;

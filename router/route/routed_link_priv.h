@@ -46,6 +46,7 @@ struct routed_link {
     bool peer_ended;                /* it has said DETACH or LOST */
     bool told;                      /* so have we */
     bool was_detached;              /* the AMQP peer has detached the link, or has been told that we do */
+    bool was_closed;                /* it has closed it */
     uint32_t first;                 /* delivery-count at the attach */
     union {
         struct {

@@ -442,6 +442,41 @@ def test_a_clients_detach_is_passed_on_and_answered_by_the_container(client, con
     assert bool(answer.fields["closed"]) == closed and error_of(answer) == "c:d"
 
 
+@pytest.mark.parametrize("first", ["client", "container"])
+@pytest.mark.parametrize("attach", [attach_sender, attach_receiver])
+def test_a_close_is_answered_as_one_whatever_the_other_end_says(client, container, first, attach):
+    """RabbitMQ answers a Detach that closes with one that does not."""
+    attach(client, container)
+    one, other = (client, container) if first == "client" else (container, client)
+    one.send(DETACH, handle=0, closed=True)
+    assert other.expect(DETACH).fields["closed"]
+    other.send(DETACH, handle=0)
+    assert one.expect(DETACH).fields["closed"]
+
+
+RABBITMQ_OUTCOMES = Array(UNDESCRIBED, Data.SYMBOL, *(symbol("amqp:%s:list" % name) for name in ("accepted", "rejected", "released")))
+
+
+@pytest.mark.parametrize("how", ["vanishes", "says so"])
+def test_container_that_does_not_list_modified_hears_released(router, container, how):
+    """RabbitMQ would end the session, and with it the links of all other clients."""
+    with Wire(router) as client:
+        client.open_session(container_id="client")
+        client.attach("rcv", 0, False, "lr.q", wait=False)
+        container.take_attach(source=described(SOURCE, "lr.q", None, None, None, None, None, None, None, described(RELEASED),
+                                               RABBITMQ_OUTCOMES))
+        client.expect(ATTACH)
+        client.credit(0, 5)
+        container.wait_credit()
+        container.transfer(0, 0, message("x"))
+        got = client.expect(TRANSFER)
+        if how == "says so":
+            client.send(DISPOSITION, role=True, first=got.fields["delivery_id"], settled=True, state=described(MODIFIED, True))
+            container.expect(DISPOSITION)
+    said = next((frame for frame in container.seen if frame.code == DISPOSITION), None) or container.expect(DISPOSITION)
+    assert int(said.fields["state"].descriptor) == RELEASED and said.fields["settled"]
+
+
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "detached"])
 def test_a_containers_detach_is_passed_on(client, container, closed):
     attach_sender(client, container)
