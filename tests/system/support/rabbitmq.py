@@ -16,6 +16,7 @@ from pathlib import Path
 from support.programs import Program
 
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+READY = "Server startup complete"  # in its log, when it takes connections
 CONFIGURATION = """\
 amqp1_0.default_user = guest
 loopback_users = none
@@ -80,11 +81,18 @@ class RabbitMQ:
 
     def start(self):
         """Start it, and wait until it takes connections."""
+        self.launch()
+        self.server.wait_output(READY, limit=90)
+        return self
+
+    def launch(self):
+        """Start it, and see to something else meanwhile: it takes ten seconds and more."""
         self.starts += 1
         # The start script ends in exec, so this is the broker itself.
         self.server = Program([PROGRAM], self.directory, "%s-%d" % (self.name, self.starts), self.environment)
-        self.server.wait_output("Server startup complete", limit=90)
-        return self
+
+    def is_ready(self):
+        return READY in self.server.output()
 
     def kill(self):
         """As if the machine had lost it."""
