@@ -77,13 +77,13 @@ static inline bool incoming_answers_settled(const struct link *l)
 }
 
 /* HELLOs come all the time: between routers of ours credit for control messages goes back for so many at once, so that
- * each is not answered. It is an eighth of what the sender has. */
+ * each is not answered. It is no more than an eighth of what the sender has (linkCapacity), or that would starve. */
 enum { CONTROL_OWED_MAX = 32 };
 
 /* The credit of a control message. */
 static inline void incoming_replenish(struct link *l)
 {
-    if (++l->in.in_hand < CONTROL_OWED_MAX && l->conn->is_of_ours)
+    if (++l->in.in_hand < CONTROL_OWED_MAX && l->in.in_hand <= l->capacity / 8 && l->conn->is_of_ours)
         return;
     amqp_link_grant(&l->amqp, l->in.in_hand);
     l->in.in_hand = 0;

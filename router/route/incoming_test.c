@@ -475,6 +475,7 @@ static void test_incoming_credit_of_control_messages_goes_back_for_many_to_a_rou
     (void)state;
     struct link *in = new_link("in", true, NULL);
     in->kind = LINK_CONTROL;
+    in->capacity = 250;
     incoming_start(in);
     conn.is_of_ours = true;
     said[0] = 0;
@@ -488,6 +489,26 @@ static void test_incoming_credit_of_control_messages_goes_back_for_many_to_a_rou
     said[0] = 0;
     comes(in, "hello", true, true, false, false);
     assert_non_null(strstr(said, "credit +1; "));
+}
+
+/* With a small linkCapacity it must not wait for more than the sender may send. */
+static void test_incoming_credit_of_control_messages_never_waits_for_more_than_there_is(void **state)
+{
+    (void)state;
+    conn.is_of_ours = true;
+    struct link *in = new_link("in", true, NULL);
+    in->kind = LINK_CONTROL;
+    for (uint32_t capacity = 1; capacity <= 300; capacity++) {
+        in->capacity = capacity;
+        in->amqp.credit = in->in.in_hand = 0;
+        incoming_start(in);
+        for (int i = 0; i < 100; i++) {
+            said[0] = 0;
+            assert_true(in->amqp.credit > 0 && in->amqp.credit >= capacity - capacity / 8);
+            comes(in, "hello", true, true, false, false);
+        }
+    }
+    conn.is_of_ours = false;
 }
 
 /* A message with x-opt-qd.to of one letter comes from another router. */
@@ -734,6 +755,7 @@ int main(void)
         TEST(test_incoming_streams_hold_frames_until_they_have_left),
         TEST(test_incoming_closest_takes_turns_and_passes_over_full_ones),
         TEST(test_incoming_credit_of_control_messages_goes_back_for_many_to_a_router_of_ours),
+        TEST(test_incoming_credit_of_control_messages_never_waits_for_more_than_there_is),
         TEST(test_incoming_name_told_by_a_router_is_found_anew_when_its_address_has_gone),
         TEST(test_incoming_marked_by_a_router_of_ours_is_answered_when_it_has_left),
         TEST(test_incoming_unmarked_from_a_router_waits_for_the_consumer),

@@ -105,6 +105,20 @@ def test_cost_is_the_greater_of_both_ends(start_mesh):
     assert mesh.nodes("A")["C"] == ("B", 16)
 
 
+def test_control_messages_have_credit_however_small_the_link_capacity(start_mesh):
+    def small(config):
+        for _, attributes in config.sections:
+            if attributes.get("role") == "inter-router":
+                attributes["linkCapacity"] = 5
+    mesh = start_mesh("AB", conf={"A": small, "B": small})
+
+    def heard(name):
+        return [row["deliveryCount"] for row in mesh.query(name, "router.link", "linkType", "linkDir", "deliveryCount")
+                if (row["linkType"], row["linkDir"]) == ("router-control", "in")]
+    for name in "AB":
+        wait_until(lambda name=name: max(heard(name), default=0) > 15, what="HELLOs to go on coming to %s" % name)
+
+
 # -- what is said from end to end
 
 
