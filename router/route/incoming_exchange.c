@@ -8,14 +8,10 @@
 #include <string.h>
 
 /* The exchange takes the message, so that it is accepted, when its copies have left, is known from the start. */
-static bool track(struct link *l, struct amqp_transfer *t, uint32_t copies)
+static void expect_copies(struct amqp_delivery *d, uint32_t copies)
 {
-    struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
-    if (!d) /* settled, but under the delivery-id of one that is not */
-        return false;
     struct copy_count c = {.waiting = copies, .best = AMQP_ACCEPTED};
     memcpy(d->token, &c, sizeof c);
-    return true;
 }
 
 static void send_copy(struct frame f, const struct exchange_copy *to)
@@ -61,15 +57,20 @@ bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct sli
                        struct exchange_message *e, enum refusal *why)
 {
     struct exchange_copies copies;
+    struct amqp_delivery *d = amqp_delivery_track(&l->amqp, t);
+    *why = REFUSAL_RELEASED;
+    if (!d) /* settled, but under the delivery-id of one that is not */
+        return false;
     struct passage p = *e->passage;
     add_uplink(l, to, &p);
     e->passage = &p;
     e->stamp = incoming_stamp(l);
-    *why = exchange_copies(to, e, &l->in.round_robin, &copies) ? REFUSAL_RELEASED : REFUSAL_PASSED;
-    bool is_sent = copies.count && track(l, t, copies.count);
-    if (is_sent) {
+    if (!exchange_copies(to, e, &l->in.round_robin, &copies))
+        *why = REFUSAL_PASSED;
+    if (copies.count) {
         struct slice bare = {0};
         struct rewritten w;
+        expect_copies(d, copies.count);
         if (l->in.current_annotated && rewrite_bare(message, p.reading, false, &w)) {
             bare = rewritten_whole(message, &w);
             rewritten_fini(&w);
@@ -78,7 +79,9 @@ bool incoming_exchange(struct link *l, struct amqp_transfer *t, const struct sli
         l->in.current_annotated = false;
         if (bare.buf)
             buffer_unref(bare.buf);
+    } else {
+        incoming_untrack(l, t, d);
     }
     free(copies.to);
-    return is_sent;
+    return copies.count > 0;
 }

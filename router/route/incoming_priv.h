@@ -42,6 +42,8 @@ struct frame incoming_frame(struct link *l, const struct amqp_transfer *t, const
 /* Hold the frame back from the session window, if that is how it is with such ones. Result: whether it is. */
 bool incoming_hold(struct link *l, const struct amqp_transfer *t);
 struct copies *incoming_room_for_copies(struct link *l, uint32_t most);
+/* There is nobody to have a copy: t is no longer tracked as d. */
+void incoming_untrack(struct link *l, struct amqp_transfer *t, struct amqp_delivery *d);
 void incoming_copies_deliver(const struct copies *c, const struct frame *f);
 
 /* ---- incoming_exchange.c ---- */

@@ -124,6 +124,15 @@ static uint32_t choose_copies(struct link *l, struct address *a, const struct ro
     return c->count = forward_copies(a, r, p, c->to);
 }
 
+void incoming_untrack(struct link *l, struct amqp_transfer *t, struct amqp_delivery *d)
+{
+    d->tracked = false;
+    if (t->settled) {
+        t->delivery = NULL;
+        amqp_link_forget(&l->amqp, t->id);
+    }
+}
+
 struct stamp incoming_stamp(const struct link *l)
 {
     return l->kind == LINK_ENDPOINT && here->world->stamps ? here_next_stamp() : l->in.stamp;
@@ -138,11 +147,7 @@ static bool forward_to_all(struct link *l, struct amqp_transfer *t, const struct
         return false;
     struct copy_count c = {.waiting = choose_copies(l, a, r, p)};
     if (c.waiting == 0) {
-        d->tracked = false;
-        if (t->settled) {
-            t->delivery = NULL;
-            amqp_link_forget(&l->amqp, t->id);
-        }
+        incoming_untrack(l, t, d);
         return false;
     }
     _Static_assert(sizeof c == sizeof d->token, "the count of copies fits a delivery's token");

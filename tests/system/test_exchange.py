@@ -10,6 +10,7 @@ from support.deadline import wait_until
 from support.peers import ACCEPTED, RELEASED, Peers
 from support.router import Config
 from support.tool import output, run
+from support.wire import Wire, described, encode, message
 
 
 @pytest.fixture
@@ -44,6 +45,11 @@ def wait_no_receiver(router, key):
         rows = json.loads(output("qdmanage", "-b", router.address, "query", "--type=router.address", "name", "subscriberCount"))
         return not any(row["name"] == key and row.get("subscriberCount") for row in rows)
     wait_until(gone, what="%s to have no receiver" % key)
+
+
+def receivers_of(router, key):
+    rows = json.loads(output("qdmanage", "-b", router.address, "query", "--type=router.address", "name", "subscriberCount"))
+    return next((row["subscriberCount"] for row in rows if row["name"] == key), 0)
 
 
 def test_direct_and_fan_out(start_router, peers):
@@ -153,6 +159,32 @@ def test_large_messages_and_presettled_ones(start_router, peers):
     for inbox in inboxes:
         inbox.wait_count(3, limit=20)
         assert sorted(len(message.body) for message in inbox.messages) == [1, 2, len(body)]
+
+
+def test_a_delivery_id_that_is_in_use_already_burdens_no_receiver(start_router, peers):
+    """A message that goes nowhere is not counted as under way to anybody: he has his share of what comes later."""
+    router = start_router(bind(exchange(), "k", "balanced/q"))
+    first = peers.connect(router).receiver("balanced/q", credit=100)
+    slow = peers.connect(router).receiver("slow", credit=0)
+    with Wire(router) as client:
+        client.open_session()
+        client.attach("slow", 0, True, "slow")
+        client.attach("in", 1, True, "ex/in")
+        client.wait_credit(0)
+        client.wait_credit(1)
+        client.transfer(0, 0, message())
+        subject = encode(described(0x73, None, None, None, "k"))
+        for _ in range(50):
+            client.transfer(1, 0, subject + message("no"), settled=True)
+        client.transfer(1, 1, subject + message("yes"), settled=True)
+        assert first.next().body == "yes"
+    second = peers.connect(router).receiver("balanced/q", credit=100)
+    wait_until(lambda: receivers_of(router, "M0balanced/q") == 2)
+    outbox = peers.connect(router).sender("balanced/q")
+    for number in range(20):
+        assert outbox.outcome(outbox.send(Message(str(number)))).state == ACCEPTED
+    assert len(first.messages) > 1 and second.messages
+    slow.close()
 
 
 def test_exchange_is_a_destination_for_other_routers(start_mesh, peers):
