@@ -218,6 +218,11 @@ void amqp_session_frame_end(struct amqp_session *s, struct amqp_reader body)
 
 /* ---- links ---- */
 
+bool amqp_session_is_open(const struct amqp_session *s)
+{
+    return amqp_session_is_up(s);
+}
+
 uint16_t amqp_session_number(const struct amqp_session *s)
 {
     return s->local_channel;

@@ -13,7 +13,7 @@ struct routed_session {
     struct routed_session_key key;    /* of those that share it; while it has links */
     struct routed_session *same_hash; /* chain in by_key */
     uint32_t links;
-    bool is_over; /* the peer has ended it: no link is to come any more */
+    bool is_over; /* one side has ended it: no link is to come any more */
 };
 
 struct routed_sessions {
@@ -89,22 +89,51 @@ static struct routed_session *session_new(struct routed_sessions *all, struct am
     return s;
 }
 
+/* No link takes part in it any more that does not yet. */
+static void retire(struct routed_sessions *all, struct routed_session *s)
+{
+    if (s->is_over)
+        return;
+    s->is_over = true;
+    list_remove(&s->node);
+    if (s->links)
+        forget(all, s);
+    else
+        all->idle_count--;
+}
+
+/* The engine ends a session whose peer breaks its rules, and tells nobody until the peer has ended it, too. */
+static bool is_open(const struct routed_session *s)
+{
+    return amqp_session_is_open(s->engine);
+}
+
+/* The first one of these that links can come into; NULL: none. Others are retired. */
+static struct routed_session *first_open(struct routed_sessions *all, struct list *sessions)
+{
+    list_for_each_safe(n, sessions)
+    {
+        struct routed_session *s = list_entry(n, struct routed_session, node);
+        if (is_open(s))
+            return s;
+        retire(all, s);
+    }
+    return NULL;
+}
+
 /* One for the links of another near session. */
 static enum err session_for(struct connection *c, struct routed_sessions *all, const struct routed_session_key *key,
                             struct routed_session **out)
 {
     struct amqp_session *engine;
-    struct list *n = list_take_first(&all->idle);
-    if (n) {
+    if ((*out = first_open(all, &all->idle))) {
         all->idle_count--;
-        list_append(&all->busy, n);
-        *out = list_entry(n, struct routed_session, node);
+        list_remove(&(*out)->node);
+        list_append(&all->busy, &(*out)->node);
     } else {
         enum err e = amqp_session_begin(&c->amqp, &engine);
-        if (e == ERR_LIMIT && !list_is_empty(&all->busy)) {
-            *out = list_first(&all->busy, struct routed_session, node);
+        if (e == ERR_LIMIT && (*out = first_open(all, &all->busy)))
             return OK;
-        }
         if (e != OK)
             return e;
         *out = session_new(all, engine);
@@ -117,6 +146,10 @@ enum err routed_session_take(struct connection *c, const struct routed_session_k
 {
     struct routed_sessions *all = sessions_of(c);
     struct routed_session *s = find(all, key);
+    if (s && !is_open(s)) {
+        retire(all, s);
+        s = NULL;
+    }
     enum err e = s ? OK : session_for(c, all, key, &s);
     if (e != OK)
         return e;
@@ -137,6 +170,10 @@ void routed_session_give(struct connection *c, struct routed_session **at)
     struct routed_sessions *all = c->routed_sessions;
     forget(all, s);
     list_remove(&s->node);
+    if (!is_open(s)) {
+        s->is_over = true;
+        return;
+    }
     if (all->idle_count < ROUTED_SESSIONS_IDLE_MAX) {
         list_append(&all->idle, &s->node);
         all->idle_count++;
@@ -158,19 +195,6 @@ static struct routed_session *find_engine(const struct connection *c, const stru
     const struct routed_sessions *all = c->routed_sessions;
     struct routed_session *s = all ? u32map_get(&all->by_number, amqp_session_number(engine)) : NULL;
     return s && s->engine == engine ? s : NULL;
-}
-
-/* No link takes part in it any more that does not yet. */
-static void retire(struct routed_sessions *all, struct routed_session *s)
-{
-    if (s->is_over)
-        return;
-    s->is_over = true;
-    list_remove(&s->node);
-    if (s->links)
-        forget(all, s);
-    else
-        all->idle_count--;
 }
 
 void routed_session_ended(struct connection *c, const struct amqp_session *engine)

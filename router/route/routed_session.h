@@ -7,7 +7,7 @@
  *   the first link of a near session:      a session that nobody uses, else a new one
  *   the peer allows no more sessions:      one that others use, too
  *   the last link of a session has gone:   it is kept for the next one, up to ROUTED_SESSIONS_IDLE_MAX; else ended
- *   the peer ends it:                      it is used no more; its links go, and then it
+ *   the peer ends it, or the engine does:  it is used no more; its links go, and then it
  *
  * All links of a connection have names of their own, in whichever session they are: to a container a second one of the
  * same name would be the first again (AMQP 1.0 part 2.6.1, Naming A Link).

@@ -13,6 +13,7 @@
 enum { SESSIONS_MAX = 100 };
 static uint16_t numbers[SESSIONS_MAX];
 static uint32_t begun, limit, ended;
+static bool has_failed[SESSIONS_MAX];
 static struct connection conn;
 
 enum err amqp_session_begin(struct amqp_conn *c, struct amqp_session **out)
@@ -23,6 +24,11 @@ enum err amqp_session_begin(struct amqp_conn *c, struct amqp_session **out)
     numbers[begun] = (uint16_t)begun;
     *out = (struct amqp_session *)&numbers[begun++];
     return OK;
+}
+
+bool amqp_session_is_open(const struct amqp_session *s)
+{
+    return !has_failed[*(const uint16_t *)s];
 }
 
 uint16_t amqp_session_number(const struct amqp_session *s)
@@ -41,6 +47,7 @@ static int setup(void **state)
 {
     (void)state;
     begun = ended = 0;
+    memset(has_failed, 0, sizeof has_failed);
     limit = SESSIONS_MAX;
     conn.routed_sessions = NULL;
     return 0;
@@ -157,6 +164,32 @@ static void test_routed_session_that_the_peer_has_ended_is_not_taken(void **stat
     assert_int_equal(ended, 0);
 }
 
+/* The peer has broken a rule; that it ends the session, too, is still to come. */
+static void test_routed_session_that_the_engine_has_ended_is_not_taken(void **state)
+{
+    (void)state;
+    struct routed_session *a = take(1, 0), *b = take(2, 0), *c = take(3, 0);
+    has_failed[0] = has_failed[1] = true;
+    give(a); /* its links have gone */
+    struct routed_session *other = take(2, 0);
+    assert_ptr_equal(routed_session_engine(other), &numbers[3]);
+    give(b);
+    give(c);
+    has_failed[2] = true; /* while nobody used it */
+    a = take(1, 0);
+    assert_ptr_equal(routed_session_engine(a), &numbers[4]);
+    limit = begun;
+    has_failed[3] = true;
+    assert_ptr_equal(take(4, 0), a);
+    has_failed[4] = true;
+    struct routed_session *none = NULL;
+    assert_int_equal(routed_session_take(&conn, &(struct routed_session_key){5, 0}, &none), ERR_LIMIT);
+    give(other);
+    give(a);
+    give(a);
+    assert_int_equal(ended, 0);
+}
+
 static void test_routed_session_events_of_other_sessions_are_none_of_its_business(void **state)
 {
     (void)state;
@@ -214,6 +247,7 @@ int main(void)
         TEST(test_routed_session_beyond_those_kept_is_ended),
         TEST(test_routed_session_is_shared_where_the_peer_allows_no_more),
         TEST(test_routed_session_that_the_peer_has_ended_is_not_taken),
+        TEST(test_routed_session_that_the_engine_has_ended_is_not_taken),
         TEST(test_routed_session_events_of_other_sessions_are_none_of_its_business),
         TEST(test_routed_session_names_are_the_connections),
         TEST(test_routed_session_of_many_each_is_found),

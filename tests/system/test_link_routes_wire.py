@@ -326,6 +326,17 @@ def test_a_container_that_allows_one_session_has_all_links_in_it(router):
             assert container.expect(TRANSFER).payload == message(number)
 
 
+def test_a_session_that_the_container_spoilt_is_not_used_again(router, container, client):
+    """The router has ended it; the container has not answered that yet."""
+    attach_sender(client, container)
+    container.send(TRANSFER, 0, b"x", handle=17, delivery_id=0, delivery_tag=b"t")  # no link is attached to it
+    assert container.expect_error(END) == "amqp:session:unattached-handle"
+    client.expect(DETACH)
+    with Wire(router) as other:
+        other.open_session(container_id="other")
+        assert attach_sender(other, container, name="again")[0].channel == 1
+
+
 # -- outcomes
 
 STATES = [

@@ -264,6 +264,8 @@ enum err amqp_session_begin(struct amqp_conn *c, struct amqp_session **out);
 void amqp_session_hurry(struct amqp_session *s);
 /* End it; its links are told `lost` and `gone` in the next event. */
 void amqp_session_end(struct amqp_session *s, const struct amqp_error *error);
+/* Whether neither end has ended it, and its connection is up: links can be attached in it. */
+bool amqp_session_is_open(const struct amqp_session *s);
 /* Its number, which no other session of its connection has while it is there: our channel. */
 uint16_t amqp_session_number(const struct amqp_session *s);
 /* Walk over its links that the owner knows of: position from 0; NULL at the end. None may come or go meanwhile. */
