@@ -53,7 +53,10 @@ void amqp_outcomes_of(struct slice source, struct amqp_outcomes *out)
     if (!source.len || amqp_read_descriptor(&r, &descriptor) != OK || amqp_read_source(&r, &f) != OK)
         return;
     out->listed = bits_of(f.outcomes);
-    const enum amqp_state_code choice[] = {code_of(f.default_outcome), AMQP_RELEASED, AMQP_MODIFIED};
+    enum amqp_state_code by_default = code_of(f.default_outcome);
+    if (out->listed & bit(by_default))
+        out->by_default = (uint8_t)by_default;
+    const enum amqp_state_code choice[] = {by_default, AMQP_RELEASED, AMQP_MODIFIED};
     for (size_t i = 0; i < sizeof choice / sizeof *choice && !out->otherwise; i++)
         if (out->listed & bit(choice[i]))
             out->otherwise = (uint8_t)choice[i];
@@ -63,9 +66,10 @@ const struct amqp_state *amqp_outcomes_state(const struct amqp_outcomes *o, cons
 {
     static const struct amqp_state bare[COUNT] = {
         {.code = AMQP_ACCEPTED}, {.code = AMQP_REJECTED}, {.code = AMQP_RELEASED}, {.code = AMQP_MODIFIED}};
-    if (!o->listed || !o->otherwise)
-        return state;
-    enum amqp_state_code code = state ? state->code : AMQP_STATE_NONE;
-    bool is_replaced = code == AMQP_STATE_NONE || (bit(code) && !(o->listed & bit(code)));
-    return is_replaced ? &bare[o->otherwise - FIRST] : state;
+    enum amqp_state_code code = state ? state->code : AMQP_STATE_NONE, said = AMQP_STATE_NONE;
+    if (code == AMQP_STATE_NONE)
+        said = o->by_default;
+    else if (o->listed && bit(code) && !(o->listed & bit(code)))
+        said = o->otherwise;
+    return said == AMQP_STATE_NONE ? state : &bare[said - FIRST];
 }

@@ -10,14 +10,15 @@
 #include <trunkline/amqp/conn.h>
 
 struct amqp_outcomes {
-    uint8_t listed;    /* a bit for each, accepted the lowest; 0: the source lists none, and so all are fine */
-    uint8_t otherwise; /* enum amqp_state_code; none: it has nothing that could stand for another */
+    uint8_t listed;     /* a bit for each, accepted the lowest; 0: the source lists none, and so all are fine */
+    uint8_t by_default; /* enum amqp_state_code, one of those listed; none: the source names no default */
+    uint8_t otherwise;  /* enum amqp_state_code; none: it has nothing that could stand for another */
 };
 
 /* source: as it came in an attach, checked; empty: null. */
 void amqp_outcomes_of(struct slice source, struct amqp_outcomes *out);
 /* What is said for a state: itself, or a static one in place of an outcome that is not listed, or of none at all (NULL,
- * or code none), which means the default. */
+ * or code none), which means the default, where the source names one. */
 const struct amqp_state *amqp_outcomes_state(const struct amqp_outcomes *o, const struct amqp_state *state);
 
 #endif

@@ -80,12 +80,17 @@ static void test_outcomes_that_are_not_listed_are_the_default_or_released(void *
     assert_int_equal(said(&o, AMQP_ACCEPTED), AMQP_RELEASED);
 }
 
-static void test_outcomes_settled_without_a_state_is_the_default(void **state)
+static void test_outcomes_settled_without_a_state_is_the_default_where_one_is_named(void **state)
 {
     (void)state;
-    struct amqp_outcomes o = outcomes(ENCODED(rabbitmq), ENCODED(none));
+    struct amqp_outcomes o = outcomes(ENCODED(rabbitmq), ENCODED("\x00\x53\x26\x45"));
     assert_int_equal(amqp_outcomes_state(&o, NULL)->code, AMQP_RELEASED);
     assert_int_equal(said(&o, AMQP_STATE_NONE), AMQP_RELEASED);
+    o = outcomes(ENCODED(rabbitmq), ENCODED("\x00\x53\x27\x45")); /* which it does not list */
+    assert_int_equal(said(&o, AMQP_STATE_NONE), AMQP_STATE_NONE);
+    o = outcomes(ENCODED(rabbitmq), ENCODED(none));
+    assert_null(amqp_outcomes_state(&o, NULL));
+    assert_int_equal(said(&o, AMQP_STATE_NONE), AMQP_STATE_NONE);
 }
 
 static void test_outcomes_with_nothing_to_stand_for_another_stay(void **state)
@@ -113,7 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_outcomes_of_a_source_that_lists_none_are_all_fine),
         cmocka_unit_test(test_outcomes_that_are_not_listed_are_the_default_or_released),
-        cmocka_unit_test(test_outcomes_settled_without_a_state_is_the_default),
+        cmocka_unit_test(test_outcomes_settled_without_a_state_is_the_default_where_one_is_named),
         cmocka_unit_test(test_outcomes_with_nothing_to_stand_for_another_stay),
         cmocka_unit_test(test_outcomes_states_that_are_none_stay),
     };

@@ -1,11 +1,11 @@
 """Outcomes carried end to end with their fields, settlement of both kinds, consumers that vanish
 (wire-protocol.md sections 4.5 and 13)."""
 import pytest
-from proton import Message, symbol
+from proton import Array, Data, Message, UNDESCRIBED, symbol
 from proton.reactor import LinkOption
 
 from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, Peers, settle
-from support.wire import DISPOSITION, TRANSFER, Wire, described, message
+from support.wire import DISPOSITION, SOURCE, TRANSFER, Wire, described, message
 
 
 @pytest.fixture
@@ -67,6 +67,23 @@ def test_settled_without_a_state_comes_back_so(ends):
     inbox.take()[1].settle()
     outcome = outbox.outcome(sent)
     assert outcome.state not in (REJECTED, RELEASED, MODIFIED)
+
+
+def test_settled_without_a_state_is_no_other_outcome_to_a_sender_that_lists_its_own(router):
+    """As JMS clients do: they would take `released` for a failure, and send again what has been received."""
+    outcomes = Array(UNDESCRIBED, Data.SYMBOL,
+                     *(symbol("amqp:%s:list" % name) for name in ("accepted", "rejected", "released", "modified")))
+    with Wire(router) as consumer, Wire(router) as sender:
+        consumer.open_session()
+        consumer.attach("in", 0, False, "closest/listed")
+        consumer.credit(0, 10)
+        sender.open_session()
+        sender.attach("out", 0, True, "closest/listed", source=described(SOURCE, "out", *[None] * 8, outcomes))
+        sender.wait_credit()
+        sender.transfer(0, 0, message())
+        consumer.send(DISPOSITION, role=True, first=consumer.expect(TRANSFER).fields["delivery_id"], settled=True)
+        got = sender.expect(DISPOSITION).fields
+        assert got["settled"] is True and got.get("state") is None
 
 
 def test_outcomes_in_any_order_go_to_their_deliveries(ends):
