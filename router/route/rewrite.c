@@ -21,7 +21,10 @@ enum err reading_init(struct reading *r, const uint8_t *m, const struct amqp_mes
 {
     r->at = annotations_place(v);
     r->len = v->message_annotations.length;
-    return amqp_annotations_read((struct slice){.data = m + r->at, .len = r->len}, false, &r->annotations, why);
+    if (r->len)
+        return amqp_annotations_read((struct slice){.data = m + r->at, .len = r->len}, false, &r->annotations, why);
+    r->annotations = (struct amqp_annotations){0}; /* as of most clients' messages */
+    return OK;
 }
 
 static void move(struct slice *s, const uint8_t *from, const uint8_t *to)
