@@ -4,24 +4,17 @@ from proton import Message
 
 from support.peers import Peers
 from support.playing import Hosting
-from support.recorded import KNOWN, OFFERS
+from support.recorded import CONTAINERS, KNOWN, container_config
 from support.recording import Recording
-from support.router import Config, program
+from support.router import program
 
-# The recorded container says nothing in between: it is given the time that a slow machine takes.
-ALLOWED = [*KNOWN, *OFFERS, ("open", "idle_time_out")]
+ALLOWED = [*KNOWN, *CONTAINERS]
 
 
 @pytest.fixture
 def peers():
     with Peers() as peers:
         yield peers
-
-
-def container_config(port, router_id):
-    config = Config(id=router_id)
-    return config.add("connector", name="broker", role="route-container", host="127.0.0.1", port=port,
-                      saslMechanisms="ANONYMOUS", idleTimeoutSeconds=600)
 
 
 def send(peers, client, address, *messages, presettled=False):

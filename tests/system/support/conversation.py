@@ -3,7 +3,7 @@
 What differs from run to run is followed and left out: handles, delivery ids and tags, generated names. What remains are
 facts, (key, value): the key says of what, the same in every run, the value what was said.
 """
-from proton import Described
+from proton import Described, symbol
 
 from support.control import FIRST_CALL, Control
 from support.wire import (ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, NAMES, OPEN, SOURCE, TARGET, TRANSFER, parse)
@@ -22,7 +22,7 @@ OUR_OWN = ("version", "qd.conn-id")  # properties of Open that are each router's
 def comparable(value):
     """A value that can be compared and keeps the AMQP types: composites without what equals the defaults."""
     if isinstance(value, Described):
-        code = int(value.descriptor)
+        code = str(value.descriptor) if isinstance(value.descriptor, symbol) else int(value.descriptor)
         fields = list(value.value) if isinstance(value.value, list) else value.value
         if isinstance(fields, list):
             fields = [comparable(item) for item in fields]

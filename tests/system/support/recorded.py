@@ -16,6 +16,8 @@ from support.router import Config
 KNOWN = [("begin", "incoming_window"), ("begin", "handle_max")]
 # There too: links for large messages are offered to routers alone, by the old router to everybody.
 OFFERS = [("open", "offered_capabilities"), ("open", "desired_capabilities")]
+# A recorded container says nothing in between: container_config() gives it the time that a slow machine takes.
+CONTAINERS = [*OFFERS, ("open", "idle_time_out")]
 
 
 def interior(name, cost=None, dials=()):
@@ -31,6 +33,13 @@ def interior(name, cost=None, dials=()):
     for prefix in ("closest", "multicast"):
         config.add("address", prefix=prefix, distribution=prefix)
     return config.add("log", module="ROUTER_MA", enable="debug+")
+
+
+def container_config(port, router_id):
+    """Of a router that dials a recorded container, to be called `broker`."""
+    config = Config(id=router_id)
+    return config.add("connector", name="broker", role="route-container", host="127.0.0.1", port=port,
+                      saslMechanisms="ANONYMOUS", idleTimeoutSeconds=600)
 
 
 class Actors:
