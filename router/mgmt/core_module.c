@@ -182,7 +182,7 @@ static PyObject *core_send(PyObject *self, PyObject *args)
     Py_ssize_t size;
     if (!PyArg_ParseTuple(args, "sy#:send", &to, &message, &size))
         return NULL;
-    return PyBool_FromLong(request_send(to, (const uint8_t *)message, (size_t)size));
+    return PyBool_FromLong(request_answer(to, (const uint8_t *)message, (size_t)size));
 }
 
 static PyMethodDef methods[] = {

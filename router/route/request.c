@@ -1,10 +1,8 @@
 #include <router/route/request.h>
 
-#include <router/route/address_name.h>
 #include <router/route/forward.h>
 #include <router/route/here.h>
 #include <router/route/own_link.h>
-#include <router/route/phase.h>
 #include <router/route/registry.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,7 +212,7 @@ void request_post(const struct origin *o, uint64_t connection_id, const char *ke
     registry_post(&r->letter);
 }
 
-static bool send_own(const char *to, bool says_to, const uint8_t *message, size_t n) ON_CONTROL
+bool request_answer(const char *to, const uint8_t *message, size_t n)
 {
     enum refusal why;
     static uint32_t turn;
@@ -225,24 +223,15 @@ static bool send_own(const char *to, bool says_to, const uint8_t *message, size_
     if ((!a || !forward_choose(a, address_routes(a), &p, &turn, &link)) &&
         (!up || !forward_choose(up, address_routes(up), &p, &turn, &link)))
         return false;
+    const struct named_address told = a ? forward_name_of(a) : (struct named_address){0};
     struct frame f = {
         .origin = {.link = LINK_TOKEN_NONE, .flags = ORIGIN_SETTLED},
         .first = true,
         .settled = true,
-        .to = says_to ? name : (struct slice){0},
-        .phase = says_to && a ? phase_number(phase_of_key(a->key)) : 0,
+        .to = told.text,
+        .phase = told.phase,
         .payload = {.data = message, .len = n},
     };
     here_deliver(link, &f);
     return true;
-}
-
-bool request_send(const char *to, const uint8_t *message, size_t n)
-{
-    return send_own(to, true, message, n);
-}
-
-bool request_answer(const char *to, const uint8_t *message, size_t n)
-{
-    return send_own(to, false, message, n);
 }

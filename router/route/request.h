@@ -63,11 +63,10 @@ void request_drop(struct request **r) ON_CONTROL;
 /* Its link has left (registry.h): drop what is kept of it. */
 void request_link_left(struct link_token t) ON_CONTROL;
 
-/* Send a message of the router's own, presettled, to `to` in any form of an address.
+/* Send a message of the router's own, presettled, to `to` in any form of an address, which its properties name, too: as with
+ * an anonymous sender's, routers on the way are told it beside only if it has a phase.
  *   Result: false: nobody receives there.
  *   Thread: control. */
-bool request_send(const char *to, const uint8_t *message, size_t n) ON_CONTROL;
-/* The same with a message whose properties name that address: routers on the way need not be told it beside. */
 bool request_answer(const char *to, const uint8_t *message, size_t n) ON_CONTROL;
 
 #endif

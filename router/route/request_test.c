@@ -48,15 +48,24 @@ static bool somebody = true;
 void here_deliver(struct link_token to, const struct frame *f)
 {
     sent_to = to;
-    say("sent %.*s to '%.*s'; ", (int)f->payload.len, (const char *)f->payload.data, (int)f->to.len,
-        f->to.len ? (const char *)f->to.data : "");
+    say("sent %.*s to '%.*s' %d; ", (int)f->payload.len, (const char *)f->payload.data, (int)f->to.len,
+        f->to.len ? (const char *)f->to.data : "", f->phase);
 }
+
+static struct address *named;
+static struct named_address name_for_others;
 
 struct address *forward_find_named(struct slice text, enum refusal *why)
 {
     (void)text;
     *why = REFUSAL_RELEASED;
-    return NULL;
+    return named;
+}
+
+struct named_address forward_name_of(const struct address *a)
+{
+    assert_ptr_equal(a, named);
+    return name_for_others;
 }
 
 bool forward_choose(struct address *a, const struct routes *r, const struct passage *p, uint32_t *round_robin,
@@ -259,15 +268,30 @@ static void test_request_answers_go_to_whom_they_name_or_up(void **state) NO_THR
     struct address *up = calloc(1, sizeof *up);
     world.uplink = NULL;
     control.world = &world;
-    assert_false(request_send("x", (const uint8_t *)"hi", 2));
+    assert_false(request_answer("x", (const uint8_t *)"hi", 2));
     world.uplink = up;
-    assert_true(request_send("x", (const uint8_t *)"hi", 2));
+    assert_true(request_answer("x", (const uint8_t *)"hi", 2));
     assert_int_equal(sent_to.index, 9);
-    assert_true(request_answer("x", (const uint8_t *)"ho", 2));
-    assert_said("sent hi to 'x'; sent ho to ''; ");
+    assert_said("sent hi to '' 0; ");
     somebody = false;
-    assert_false(request_answer("x", (const uint8_t *)"ho", 2));
+    assert_false(request_answer("x", (const uint8_t *)"hi", 2));
+    somebody = true;
     free(up);
+}
+
+/* Its words lead to phase 0. */
+static void test_request_answers_tell_routers_of_another_phase(void **state) NO_THREAD_SAFETY
+{
+    (void)state;
+    named = calloc(1, sizeof *named);
+    assert_true(request_answer("amqp:/x", (const uint8_t *)"hi", 2));
+    assert_said("sent hi to '' 0; ");
+    name_for_others = (struct named_address){.text = {.data = (const uint8_t *)"x", .len = 1}, .phase = 2};
+    assert_true(request_answer("amqp:/x", (const uint8_t *)"hi", 2));
+    assert_said("sent hi to 'x' 2; ");
+    name_for_others = (struct named_address){0};
+    free(named);
+    named = NULL;
 }
 
 static int play_control(void **state) NO_THREAD_SAFETY
@@ -290,6 +314,7 @@ int main(void)
         TEST(test_request_beyond_what_may_be_kept_is_released),
         TEST(test_request_clients_that_come_and_go_leave_nothing),
         TEST(test_request_answers_go_to_whom_they_name_or_up),
+        TEST(test_request_answers_tell_routers_of_another_phase),
     };
     return cmocka_run_group_tests(tests, play_control, NULL);
 }
