@@ -1,15 +1,19 @@
 """What an interior router does for edge routers (wire-protocol.md 2.4 to 2.6), as recorded edges of version 1.19 and
 clients that play an edge see it."""
 import os
+import re
 import threading
 import time
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from proton import symbol
+from proton import Message, symbol
 from proton.reactor import LinkOption
 
+from support.broker import Broker
+from support.brokers import both_ways, wait_active
+from support.conversation import comparable
 from support.deadline import seconds
 from support.mesh import Manager
 from support.peers import ACCEPTED, RELEASED, Peers
@@ -17,6 +21,7 @@ from support.playing import Playing
 from support.recorded import KNOWN
 from support.recording import Recording
 from support.router import Config
+from support.script import Mixed, Script
 from support.wire import Wire
 
 Place = namedtuple("Place", "host port")  # of one of a router's listeners
@@ -105,6 +110,66 @@ def test_recorded_edge_with_a_producer_hears_the_same(interior, peers):
 def test_recorded_request_between_two_edges_is_the_same(interior):
     """A service on one, a requester with a dynamic address on the other, and an answer that comes too late."""
     assert playing(interior, "07d-edge-to-edge", "07d-edge-to-edge.edge2").run() == []
+
+
+IDENTITY = re.compile(rb"(?<=identity\xa1)\x02\d\d")
+
+
+class WithIdentities(Playing):
+    """The edge names what it has made as the live router has called it."""
+
+    def _learn(self, connection):
+        super()._learn(connection)
+        told = dict(connection.live.facts)
+        for key, value in connection.recorded.facts:
+            if key[0] == "transfer" and key in told:
+                made = (IDENTITY.findall(bytes.fromhex(octets)) for octets in (value[1], told[key][1]))
+                self.texts.update((old.decode(), new.decode()) for old, new in zip(*made))
+
+
+ANSWERS = "qdlink #4"  # to what the edge asks of management
+
+
+def contents(octets):
+    """What a message says: in which order and how long the entries of its maps are encoded is each router's choice."""
+    message = Message()
+    message.decode(octets)
+    return [comparable(getattr(message, name)) for name in ("address", "correlation_id", "annotations", "properties", "body",
+                                                            "durable", "reply_to", "subject")]
+
+
+def test_recorded_edge_with_link_routes_hears_the_same(start_router, peers):
+    """Routes that the edge makes known, used by a client of ours; ours, that it asks for, used by a client of the edge; and
+    how both end."""
+    name, boxes, bodies = "07e-edge-link-routes", {}, []
+    script = Script(peers)
+
+    def send():
+        boxes["sender"] = box = client.sender("elr.q", name="snd-elr", options=[Mixed()], wait=False)
+        script.later(lambda: box.link.credit, lambda: boxes.update(sent=box.send("through the edge", id=1)))
+
+    notes = {"client on the interior attaches a sender to elr.q (route of the edge)": send,
+             "and closes it": lambda: script.later(lambda: boxes["sent"].settled, boxes["sender"].link.close),
+             "client on the edge attaches a receiver to ilr.q":
+                 lambda: broker.do(lambda: bodies.append(broker.queue("ilr.q").popleft()[1].body)),
+             "the interior's container goes away": lambda: broker.stop()}
+    with Broker(credit=10) as broker:
+        config = interior_config("A").add("connector", name="broker", role="route-container", host="127.0.0.1",
+                                          port=broker.port, saslMechanisms="ANONYMOUS")
+        live = start_router(both_ways(config, "ilr"))
+        wait_active(live, 2)
+        peers.container.container_id = "client-I"
+        client = peers.connect(live)
+        play = WithIdentities([Recording(name)], live.ports["edge"], allowed=KNOWN, meanwhile=script.meanwhile,
+                              messages=False, on_note=lambda text: notes.get(text, lambda: None)())
+        assert play.run() == []
+    for key, recorded, told in play.messages():
+        if key[2] == ANSWERS:
+            assert contents(told) == contents(recorded)
+        else:
+            assert told == recorded, key
+    assert bodies == ["through the interior"]
+    assert boxes["sent"].remote_state == ACCEPTED
 
 
 # -- clients that play an edge

@@ -17,6 +17,7 @@ from support.playing import Hosting
 from support.recorded import KNOWN
 from support.recording import Swapped
 from support.router import Config
+from support.script import Mixed, Script
 from support.tool import output
 from support.traffic import Traffic
 from support.waypoint import Capability, Waypoint
@@ -86,8 +87,11 @@ def test_receiver_at_an_edge_that_accepts_and_leaves_at_once_has_accepted(start_
                 said += fields.get("last", fields["first"]) - fields["first"] + 1
 
 
-def hosting(*names, until=None, **how):
-    return Hosting([Swapped(name, until=until) for name in names], heart=(1, "qdlink #7", "from A", 0), allowed=KNOWN, **how)
+HEARTBEATS = (48, 49, 73, 74, 111, 112)  # of 07e, every 2 s, and the credit for them
+
+
+def hosting(*names, without=(), **how):
+    return Hosting([Swapped(name, without=without) for name in names], heart=(1, "qdlink #7", "from A", 0), allowed=KNOWN, **how)
 
 
 def recorded_edge(name, port):
@@ -103,21 +107,6 @@ def test_recorded_interior_hears_what_the_old_edge_said(start_router):
     play = hosting("07a-edge-connect")
     start_router(recorded_edge("EDGE1", play.ports["07a-edge-connect"]))
     assert play.run() == []
-
-
-class Script:
-    """What clients do at the notes of a recording, each step as soon as it can be done."""
-
-    def __init__(self, peers):
-        self.peers, self.waiting = peers, []
-
-    def later(self, condition, action):
-        self.waiting.append((condition, action))
-
-    def meanwhile(self):
-        self.peers.container.process()
-        while self.waiting and self.waiting[0][0]():
-            self.waiting.pop(0)[1]()
 
 
 def is_attached(box):
@@ -641,13 +630,36 @@ def with_routes(config, broker):
     return config.add("linkRoute", pattern="pat.*.b", direction="in", connection="broker")
 
 
-def test_recorded_edge_makes_its_link_routes_known_as_ours_does(start_router):
-    """Three requests to the interior router's management, for a prefix in both directions and for a pattern."""
-    name = "07e-edge-link-routes"
-    with Broker() as broker:
-        play = hosting(name, until=1.9)
-        start_router(with_routes(recorded_edge("EDGE1", play.ports[name]), broker))
+def test_recorded_edge_with_link_routes_is_ours(start_router, peers):
+    """Routes of the edge, that it makes known, used by a client of the interior; those of the interior, that it asks for,
+    used by a client of the edge; and how both end."""
+    name, script, boxes, deliveries = "07e-edge-link-routes", Script(peers), {}, []
+
+    def attach_sender():
+        boxes["sender"] = box = client.sender("ilr.q", name="snd-ilr", options=[Mixed()], wait=False)
+        script.later(lambda: box.link.credit, lambda: deliveries.append(box.send("through the interior", id=2)))
+        script.later(lambda: deliveries[0].settled, lambda: None)
+
+    def attach(key, make, *where, **how):
+        boxes[key] = make(*where, wait=False, **how)
+
+    notes = {"client on the edge attaches a sender to ilr.q (route of the interior)": attach_sender,
+             "client on the edge attaches a receiver to ilr.q":
+                 lambda: attach("receiver", client.receiver, "ilr.q", name="rcv-ilr", options=[Mixed()], credit=3),
+             "client on the edge attaches a sender to plain.q, no link route":
+                 lambda: attach("plain", client.sender, "plain.q"),
+             "client on the edge attaches a sender to ilr.q, no container":
+                 lambda: attach("refused", client.sender, "ilr.q"),
+             "the edge's container goes away": lambda: broker.stop()}
+    with Broker(credit=10) as broker:
+        play = hosting(name, without=HEARTBEATS, on_note=lambda text: notes.get(text, lambda: None)(),
+                       meanwhile=script.meanwhile)
+        client = peers.connect(start_router(with_routes(recorded_edge("EDGE1", play.ports[name]), broker)))
         assert play.run() == []
+    assert [message.body for _, message in broker.queue("elr.q")] == ["through the edge"]
+    assert deliveries[0].remote_state == ACCEPTED
+    told = {key: boxes[key].wait_detached()[0] for key in ("sender", "receiver", "refused")}
+    assert told == {"sender": "qd:routed-link-lost", "receiver": "qd:routed-link-lost", "refused": "qd:no-route-to-dest"}
 
 
 def proxies(mesh, name):

@@ -1,9 +1,9 @@
 """Links between a client and a container, recorded on both sides of a 1.19 router, with ours in its place."""
 from proton import ubyte, ulong
 
-from support.brokers import both_ways, wait_active
+from support.brokers import both_ways, wait_active, wait_remote
 from support.playing import Hosting
-from support.recorded import CONTAINERS, KNOWN, OFFERS, container_config
+from support.recorded import CONTAINERS, KNOWN, OFFERS, container_config, interior
 from support.recording import Recording
 
 # docs/differences-from-qpid-dispatch.md: ours passes them on, so that the container hears what the client has said.
@@ -37,3 +37,23 @@ def test_recorded_client_and_container_meet_the_same(start_router):
     assert told.pop("durable@client") == told.pop("durable-2@client") == SAID
     assert set(told) == {"snd@client", "rcv@client", "snd-no@client", "snd3@client", "rcv3@client"}
     assert not any(told.values()), told
+
+
+def test_recorded_client_and_container_meet_the_same_over_two_routers(start_router):
+    """Both routers are ours. In test_recorded_messages.py the one or the other is recorded, too."""
+    client, container = (Recording("08b-link-route-two-routers." + who, allowed=allowed)
+                         for who, allowed in (("client", OFFERS), ("container", CONTAINERS)))
+    hosting = Hosting([client, container], allowed=KNOWN)
+    first = start_router(interior("A"))
+    hosting.port = first.port
+    config = interior("B", dials=[first.ports["mesh"]])
+    config.add("connector", name="broker", role="route-container", host="127.0.0.1", port=hosting.ports[container.name],
+               saslMechanisms="ANONYMOUS", idleTimeoutSeconds=600)
+    start_router(both_ways(config), name="B")
+
+    def on_note(text):
+        if text.startswith("client at A attaches a sender to lr.in"):
+            wait_remote(first)
+
+    hosting.on_note = on_note
+    assert hosting.run() == []

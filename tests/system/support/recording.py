@@ -17,14 +17,15 @@ class Recording:
     """One file: its lines, with the protocol frames as octets.
 
     until       leave out what comes from that second on
+    without     leave out lines of these numbers
     name        of this playing of the file, when it is played by two clients at once
     allowed     differences of its connections that are known, like those of support.playing.Playing
     """
 
-    def __init__(self, file, until=None, name=None, allowed=()):
+    def __init__(self, file, until=None, without=(), name=None, allowed=()):
         lines = [json.loads(line) for line in (DATA / (file + ".jsonl")).read_text().splitlines()]
         self.name, self.allowed = name or file, set(allowed)
-        self.events = [line for line in lines[1:] if until is None or line["t"] < until]
+        self.events = [line for line in lines[1:] if (until is None or line["t"] < until) and line["n"] not in without]
         for event in self.events:
             event["recording"] = self
             if "hex" in event:
