@@ -85,6 +85,7 @@ struct world {
     uint32_t event_count, event_capacity;
     uint64_t order;
     uint32_t delay, loss;
+    mono_ms last_loss;
     uint64_t sent[WIRE_OP_COUNT];
     bool is_checking; /* someone published: look whether all agree */
     bool is_mixed;
@@ -182,6 +183,11 @@ void world_set_delay(struct world *w, uint32_t most)
 void world_set_loss(struct world *w, uint32_t per_mille)
 {
     w->loss = per_mille;
+}
+
+mono_ms world_last_loss(const struct world *w)
+{
+    return w->last_loss;
 }
 
 static void dump_ours(struct node *n)
@@ -315,8 +321,12 @@ void world_send(struct world *w, uint32_t node, uint64_t link, const uint8_t *oc
     int to = wire->ends[0] == node ? 1 : 0;
     if (!wire->is_up[!to])
         world_fail(w, "r%u sends on link %" PRIu64 ", which it was told is down", node, link);
-    if (wire->state == WIRE_SILENT || (w->loss && world_random(w, 1000) < w->loss))
+    if (wire->state == WIRE_SILENT)
         return;
+    if (w->loss && world_random(w, 1000) < w->loss) {
+        w->last_loss = w->now;
+        return;
+    }
     mono_ms at = w->now + 1 + world_random(w, w->delay);
     if (at < wire->last[to])
         at = wire->last[to];

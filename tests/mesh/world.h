@@ -39,6 +39,7 @@ bool world_is_joined(const struct world *w, uint32_t a, uint32_t b);
 /* Messages take from 1 ms to so many; per mille of them are lost. */
 void world_set_delay(struct world *w, uint32_t most);
 void world_set_loss(struct world *w, uint32_t per_mille);
+mono_ms world_last_loss(const struct world *w); /* of a link that was not silent */
 
 void world_cut(struct world *w, uint32_t link);
 void world_heal(struct world *w, uint32_t link); /* also what was silent: as a connection made anew */
