@@ -444,6 +444,19 @@ void mesh_forget_life(struct mesh *m, uint32_t router)
         mesh_ask_record(m, router, QUESTION_MENTIONED);
 }
 
+/* An update does not say of which life it is. What came while that was not known, or before it was forgotten, may be of
+ * an earlier one, whose numbers go as far: then no number would ever tell. So all is asked for anew. */
+void mesh_check_life(struct mesh *m, uint32_t router)
+{
+    struct router_state *s = mesh_state(m, router);
+    int64_t instance = lsdb_router(m->lsdb, router)->instance;
+    if (instance == 0 || instance == s->addresses_life || mobile_known(m->mobile, router) == 0)
+        return;
+    mobile_restarted(m->mobile, router);
+    s->addresses_wanted = 1; /* whatever there is */
+    mesh_ask_addresses(m, router, 0);
+}
+
 static void age(struct mesh *m)
 {
     uint32_t router;

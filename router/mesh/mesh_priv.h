@@ -33,6 +33,7 @@ struct question {
 struct router_state {
     struct question record, addresses;
     int64_t addresses_wanted; /* an update so far ahead has been seen */
+    int64_t addresses_life;   /* the instance that it had when its addresses were told; 0: that was not known */
     bool is_duplicate_logged;
     mono_ms reachable_since;
     /* the route as the owner knows it */
@@ -107,6 +108,8 @@ void mesh_ask_record(struct mesh *m, uint32_t router, uint32_t delay);
 void mesh_ask_addresses(struct mesh *m, uint32_t router, uint32_t delay);
 /* Another life of a router has begun. */
 void mesh_forget_life(struct mesh *m, uint32_t router);
+/* The router has said which life it is of: addresses told before may be of another one. */
+void mesh_check_life(struct mesh *m, uint32_t router);
 /* The mesh holds a later state of ourselves than we know of. */
 void mesh_outdo(struct mesh *m, const struct wire_message *claim);
 /* Something has changed: RAs come at short intervals for a while. */

@@ -69,6 +69,7 @@ static enum err on_ra(struct mesh *m, const struct incoming *in)
     if (contradicts_neighbour(m, b, router))
         return OK;
     lsdb_hear(m->lsdb, router, b->instance, b->ls_seq, b->mobile_seq, m->now, &news);
+    mesh_check_life(m, router);
     follow_news(m, router, news);
     if (!(news & LSDB_BEHIND))
         mesh_state(m, router)->addresses_wanted = 0; /* what an update said is settled by this */
@@ -121,6 +122,7 @@ static enum err on_lsu(struct mesh *m, const struct incoming *in)
         hear_through_neighbour(m, router, b, &news);
     if (news & LSDB_RECORD)
         lsdb_set_life(m->lsdb, router, b->life);
+    mesh_check_life(m, router);
     follow_news(m, router, news);
     if (news & (LSDB_RECORD | LSDB_MOBILE_AHEAD))
         mesh_push_record(m, router, in->link);
@@ -149,8 +151,10 @@ static enum err on_mau(struct mesh *m, const struct incoming *in)
         s->addresses_wanted = b->mobile_seq;
         mesh_ask_addresses(m, router, 0);
     }
-    if (e == OK)
+    if (e == OK) {
         s->addresses = (struct question){MONO_MS_NEVER, 0};
+        s->addresses_life = lsdb_router(m->lsdb, router)->instance;
+    }
     int64_t known = mobile_known(m->mobile, router);
     if (e == OK && (known < lsdb_router(m->lsdb, router)->mobile_seq || known < s->addresses_wanted))
         mesh_ask_addresses(m, router, QUESTION_UPDATE);

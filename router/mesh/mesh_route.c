@@ -19,6 +19,7 @@ static void take_start(struct mesh *m, uint32_t router, struct start start)
         mesh_forget_life(m, router);
     if (start.life)
         lsdb_set_life(m->lsdb, router, start.life);
+    mesh_check_life(m, router);
 }
 
 void mesh_take_neighbours(struct mesh *m)

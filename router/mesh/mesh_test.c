@@ -459,6 +459,82 @@ static void test_mesh_router_restarted_addresses_forgotten_and_asked_for(void **
     assert_true(count_op(WIRE_MAR) >= 1);
 }
 
+/* D's addresses of some life are told before anything says which, D is restarted, and its new numbers go as far as the
+ * old ones. */
+static void test_mesh_addresses_told_before_the_life_was_known_asked_for_anew(void **state)
+{
+    (void)state;
+    up(1, OLD);
+    hello(1, "B", 5);
+    record(1, "B", 5, 1, "me", "D");
+    pass(10);
+    const char *keys[] = {"M0a"}, *new_keys[] = {"M0b"};
+    int32_t hints[] = {2};
+    struct wire_out mau = {.op = WIRE_MAU,
+                           .self = "D",
+                           .target = "me",
+                           .is_absolute = true,
+                           .mobile_seq = 2,
+                           .add = keys,
+                           .hints = hints,
+                           .add_count = 1};
+    t.log[0] = '\0';
+    give(1, mau);
+    assert_log("+M0a@2 hint 2; ");
+    forget_sent();
+    record(1, "D", 7, 1, "B", NULL);
+    assert_log("-M0a@2; ");
+    assert_int_equal(count_op(WIRE_MAR), 1);
+    assert_int_equal(sent(0)->body.have_seq, 0);
+    mau.add = new_keys;
+    give(1, mau);
+    assert_log("+M0b@2 hint 2; ");
+    forget_sent();
+    ra(1, "D", 7, 1, 2);
+    pass(100);
+    assert_log("");
+    assert_int_equal(count_op(WIRE_MAR), 0); /* now it is known of which life they are */
+}
+
+/* D is not heard for so long that its record is dropped, and is then in another life, or in the same. */
+static void hear_again_after_long(int64_t instance)
+{
+    up(1, OLD);
+    hello(1, "B", 5);
+    record(1, "B", 5, 1, "me", "D");
+    record(1, "D", 6, 1, "B", NULL);
+    ra(1, "D", 6, 1, 1);
+    const char *keys[] = {"M0a"};
+    int32_t hints[] = {2};
+    give(1,
+         (struct wire_out){.op = WIRE_MAU, .self = "D", .mobile_seq = 1, .add = keys, .hints = hints, .add_count = 1});
+    for (int i = 0; i < 63; i++) {
+        pass(1000);
+        hello(1, "B", 5);
+        ra(1, "B", 5, 1, 0);
+        forget_sent();
+    }
+    t.log[0] = '\0';
+    ra(1, "D", instance, 1, 1);
+    pass(60);
+}
+
+static void test_mesh_restarted_while_its_record_was_dropped_addresses_asked_for_anew(void **state)
+{
+    (void)state;
+    hear_again_after_long(7);
+    assert_log("-M0a@2; ");
+    assert_int_equal(count_op(WIRE_MAR), 1);
+}
+
+static void test_mesh_same_life_after_its_record_was_dropped_addresses_kept(void **state)
+{
+    (void)state;
+    hear_again_after_long(6);
+    assert_log("");
+    assert_int_equal(count_op(WIRE_MAR), 0);
+}
+
 static void test_mesh_unreachable_router_record_kept_addresses_unmapped(void **state)
 {
     (void)state;
@@ -846,6 +922,9 @@ int main(void)
         TEST(test_mesh_flood_passed_on_once_and_not_back),
         TEST(test_mesh_message_for_another_router_passed_on),
         TEST(test_mesh_router_restarted_addresses_forgotten_and_asked_for),
+        TEST(test_mesh_addresses_told_before_the_life_was_known_asked_for_anew),
+        TEST(test_mesh_restarted_while_its_record_was_dropped_addresses_asked_for_anew),
+        TEST(test_mesh_same_life_after_its_record_was_dropped_addresses_kept),
         TEST(test_mesh_unreachable_router_record_kept_addresses_unmapped),
         TEST(test_mesh_equal_paths_both_links_told),
         TEST(test_mesh_ours_told_all_records_at_once),
