@@ -449,8 +449,9 @@ void mesh_forget_life(struct mesh *m, uint32_t router)
 void mesh_check_life(struct mesh *m, uint32_t router)
 {
     struct router_state *s = mesh_state(m, router);
-    int64_t instance = lsdb_router(m->lsdb, router)->instance;
-    if (instance == 0 || instance == s->addresses_life || mobile_known(m->mobile, router) == 0)
+    const struct lsdb_router *r = lsdb_router(m->lsdb, router);
+    bool is_other = start_is_other(s->addresses_start, (struct start){r->instance, r->life});
+    if (r->instance == 0 || !is_other || mobile_known(m->mobile, router) == 0)
         return;
     mobile_restarted(m->mobile, router);
     s->addresses_wanted = 1; /* whatever there is */

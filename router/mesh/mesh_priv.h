@@ -32,8 +32,8 @@ struct question {
 /* What the mesh keeps of a router beside its record. */
 struct router_state {
     struct question record, addresses;
-    int64_t addresses_wanted; /* an update so far ahead has been seen */
-    int64_t addresses_life;   /* the instance that it had when its addresses were told; 0: that was not known */
+    int64_t addresses_wanted;     /* an update so far ahead has been seen */
+    struct start addresses_start; /* as it was known when its addresses were told */
     bool is_duplicate_logged;
     mono_ms reachable_since;
     /* the route as the owner knows it */

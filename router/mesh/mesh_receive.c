@@ -153,7 +153,8 @@ static enum err on_mau(struct mesh *m, const struct incoming *in)
     }
     if (e == OK) {
         s->addresses = (struct question){MONO_MS_NEVER, 0};
-        s->addresses_life = lsdb_router(m->lsdb, router)->instance;
+        const struct lsdb_router *r = lsdb_router(m->lsdb, router);
+        s->addresses_start = (struct start){r->instance, r->life};
     }
     int64_t known = mobile_known(m->mobile, router);
     if (e == OK && (known < lsdb_router(m->lsdb, router)->mobile_seq || known < s->addresses_wanted))

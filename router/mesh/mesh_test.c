@@ -496,6 +496,45 @@ static void test_mesh_addresses_told_before_the_life_was_known_asked_for_anew(vo
     assert_int_equal(count_op(WIRE_MAR), 0); /* now it is known of which life they are */
 }
 
+static void give_record_through_ours(int64_t seq, int64_t life)
+{
+    struct wire_peer peers[] = {{"B", 1}};
+    give(1, (struct wire_out){.op = WIRE_LSU,
+                              .self = "B",
+                              .id = "D",
+                              .target = "me",
+                              .instance = 6,
+                              .ls_seq = seq,
+                              .mobile_seq = 1,
+                              .life = life,
+                              .is_among_ours = true,
+                              .peers = peers,
+                              .peer_count = 1});
+}
+
+/* D, one of ours and no neighbour, is restarted within the second, and its new record is numbered on from the old one. */
+static void test_mesh_other_life_within_the_second_elsewhere_addresses_asked_for_anew(void **state)
+{
+    (void)state;
+    up(1, OURS);
+    hello(1, "B", 5);
+    record(1, "B", 5, 1, "me", "D");
+    give_record_through_ours(1, 70);
+    pass(10);
+    const char *keys[] = {"M0a"};
+    int32_t hints[] = {2};
+    give(1,
+         (struct wire_out){.op = WIRE_MAU, .self = "D", .mobile_seq = 1, .add = keys, .hints = hints, .add_count = 1});
+    t.log[0] = '\0';
+    give_record_through_ours(2, 70);
+    pass(10);
+    assert_log("");
+    forget_sent();
+    give_record_through_ours(3, 71);
+    assert_log("-M0a@2; ");
+    assert_int_equal(count_op(WIRE_MAR), 1);
+}
+
 /* D is not heard for so long that its record is dropped, and is then in another life, or in the same. */
 static void hear_again_after_long(int64_t instance)
 {
@@ -923,6 +962,7 @@ int main(void)
         TEST(test_mesh_message_for_another_router_passed_on),
         TEST(test_mesh_router_restarted_addresses_forgotten_and_asked_for),
         TEST(test_mesh_addresses_told_before_the_life_was_known_asked_for_anew),
+        TEST(test_mesh_other_life_within_the_second_elsewhere_addresses_asked_for_anew),
         TEST(test_mesh_restarted_while_its_record_was_dropped_addresses_asked_for_anew),
         TEST(test_mesh_same_life_after_its_record_was_dropped_addresses_kept),
         TEST(test_mesh_unreachable_router_record_kept_addresses_unmapped),
