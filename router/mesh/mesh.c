@@ -605,9 +605,11 @@ bool mesh_link_is_heard(const struct mesh *m, uint64_t link)
 
 /* ---- what callers ask ---- */
 
-uint32_t mesh_radius(struct mesh *m)
+uint32_t mesh_most_hops(struct mesh *m)
 {
-    return path_tree_radius(paths_tree(m->paths, LSDB_SELF));
+    uint32_t n;
+    (void)path_tree_order(paths_tree(m->paths, LSDB_SELF), &n);
+    return n - 1; /* the tree's root is one of them */
 }
 
 bool mesh_index(const struct mesh *m, const char *id, uint32_t *index)

@@ -84,7 +84,7 @@ struct mesh_route {
     uint32_t link_count;
 };
 
-/* Who uses the mesh embeds this. The functions must not call back into the mesh, but for mesh_row(), mesh_radius() and
+/* Who uses the mesh embeds this. The functions must not call back into the mesh, but for mesh_row(), mesh_most_hops() and
  * mesh_forwards(). */
 struct mesh_owner {
     /* Send a message, presettled, on a control link, before all data. The octets are borrowed for the call. */
@@ -92,7 +92,7 @@ struct mesh_owner {
     void (*route_changed)(struct mesh_owner *o, const struct mesh_route *route);
     /* The router is no longer known: its index will be another's. It was unreachable before. */
     void (*router_forgotten)(struct mesh_owner *o, uint32_t index);
-    /* After all route_changed() of one computation: what mesh_radius() and mesh_forwards() say is new. */
+    /* After all route_changed() of one computation: what mesh_most_hops() and mesh_forwards() say is new. */
     void (*topology_changed)(struct mesh_owner *o);
     /* A reachable router has an address; hint: the treatment it wishes, 0 to 5 as in a MAU, -1 none. */
     void (*mapped)(struct mesh_owner *o, const char *key, uint32_t router, int hint);
@@ -132,8 +132,9 @@ mono_ms mesh_deadline(const struct mesh *m) ON_CONTROL;
 enum err mesh_address_added(struct mesh *m, const char *key, int hint, mono_ms now) ON_CONTROL;
 enum err mesh_address_removed(struct mesh *m, const char *key, mono_ms now) ON_CONTROL;
 
-/* The hops of the longest path from here: a message that has passed more than this and one is in a loop. */
-uint32_t mesh_radius(struct mesh *m) ON_CONTROL;
+/* A message that has come further is in a loop: no way passes a router twice. How far the tree reaches does not tell (to
+ * 1.19 it does), for of equally cheap ways each message may take another, and some have more hops than the tree's. */
+uint32_t mesh_most_hops(struct mesh *m) ON_CONTROL;
 /* Result: false, not known. */
 bool mesh_index(const struct mesh *m, const char *id, uint32_t *index) ON_CONTROL;
 /* Indices are below this. */

@@ -938,7 +938,7 @@ static void test_mesh_rows_for_management(void **state)
     assert_true(!row.is_neighbour && row.is_reachable && row.cost == 2 && row.instance == 0);
     assert_string_equal(row.next_hop, "B");
     assert_false(mesh_row(t.mesh, 3, &row));
-    assert_int_equal(mesh_radius(t.mesh), 2);
+    assert_int_equal(mesh_most_hops(t.mesh), 2);
     bool to[3];
     uint32_t b, d;
     assert_true(mesh_index(t.mesh, "B", &b) && mesh_index(t.mesh, "D", &d));
@@ -946,6 +946,21 @@ static void test_mesh_rows_for_management(void **state)
     assert_true(!to[0] && to[b] && to[d]); /* what enters here goes on to all */
     mesh_forwards(t.mesh, b, to, 3);
     assert_true(!to[0] && !to[b] && !to[d]); /* what enters at B does not pass here */
+}
+
+static void test_mesh_most_hops_of_a_ring_are_those_of_the_way_round(void **state)
+{
+    (void)state;
+    assert_on_control();
+    assert_int_equal(mesh_most_hops(t.mesh), 0);
+    up(7, OLD);
+    up(8, OLD);
+    hello(7, "B", 5);
+    hello(8, "C", 5);
+    record(7, "B", 5, 1, "me", "C");
+    record(8, "C", 5, 1, "me", "B");
+    pass(20);
+    assert_int_equal(mesh_most_hops(t.mesh), 2); /* in the tree one */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -979,6 +994,7 @@ int main(void)
         TEST(test_mesh_message_larger_than_the_limit_dropped),
         TEST(test_mesh_wrong_configuration_refused),
         TEST(test_mesh_rows_for_management),
+        TEST(test_mesh_most_hops_of_a_ring_are_those_of_the_way_round),
     };
     thread_become_control();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ struct path_tree {
     uint32_t size;           /* nodes[], order[] */
     struct path_node *nodes; /* by index */
     uint32_t *order;
-    uint32_t reached, radius;
+    uint32_t reached;
     uint64_t *hops; /* first hops, or NULL: not asked for yet */
     uint32_t stride;
 };
@@ -268,7 +268,7 @@ static void tree_clear(struct paths *p, struct path_tree *t)
         t->nodes[i] = unreached;
     free(t->hops);
     t->hops = NULL;
-    t->reached = t->radius = 0;
+    t->reached = 0;
 }
 
 static void tree_settle(struct path_tree *t, uint32_t node)
@@ -278,8 +278,6 @@ static void tree_settle(struct path_tree *t, uint32_t node)
         n->hops = t->nodes[n->parent].hops + 1;
         n->first = n->parent == t->root ? node : t->nodes[n->parent].first;
     }
-    if (n->hops > t->radius)
-        t->radius = n->hops;
     t->order[t->reached++] = node;
 }
 
@@ -345,11 +343,6 @@ const uint32_t *path_tree_order(const struct path_tree *t, uint32_t *n)
 {
     *n = t->reached;
     return t->order;
-}
-
-uint32_t path_tree_radius(const struct path_tree *t)
-{
-    return t->radius;
 }
 
 /* ---- equal paths ---- */

@@ -66,8 +66,6 @@ const struct path_tree *paths_tree(struct paths *p, uint32_t root);
 const struct path_node *path_tree_node(const struct path_tree *t, uint32_t node);
 /* Nodes that the root reaches, itself first, by (cost, id). */
 const uint32_t *path_tree_order(const struct path_tree *t, uint32_t *n);
-/* The hops of the longest path in the tree. */
-uint32_t path_tree_radius(const struct path_tree *t);
 
 /* First hops of all least-cost paths, not only of those in the tree: node's bit b in words[node * stride + b / 64] is
  * set if one of them begins with the root's b-th edge (paths_edges()). For traffic that may be shared among equal

@@ -289,7 +289,7 @@ static bool look_again(const struct slice *message, const struct topology *t, st
         return false;
     struct slice section = {.data = m + l->view.message_annotations.offset, .len = l->view.message_annotations.length};
     return amqp_annotations_read(section, false, &l->annotations, &why) == OK &&
-           l->annotations.trace.count <= t->radius + 1;
+           l->annotations.trace.count <= t->most_hops + 1;
 }
 
 /* The address that for_, or the message, names. */

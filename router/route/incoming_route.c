@@ -300,7 +300,7 @@ static bool passage_of(const struct link *l, const uint8_t *m, const struct amqp
     p->annotations = a;
     if (a->ingress.data && is_ingress_asked(to) && !topology_node_index(topology, a->ingress, &p->ingress))
         p->ingress = FORWARD_NOWHERE;
-    return a->trace.count <= topology->radius + 1;
+    return a->trace.count <= topology->most_hops + 1;
 }
 
 /* What a name was found to be, on a link between routers: many messages in a row are for one address. */

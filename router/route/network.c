@@ -364,7 +364,7 @@ bool network_turn_ends(void)
         trunks++;
     }
     struct topology *t = topology_new(mesh_limit(network.mesh), trunks);
-    t->radius = mesh_radius(network.mesh);
+    t->most_hops = mesh_most_hops(network.mesh);
     topology_set_id(t, 0, network.world->identity.id);
     fill_trunks(t);
     fill_paths(t);

@@ -39,7 +39,7 @@ struct remote_path {
 
 struct topology {
     uint32_t limit;            /* indices are below this */
-    uint32_t radius;           /* hops of the longest path from here */
+    uint32_t most_hops;        /* what has come further, but by an edge router, is in a loop */
     struct remote_path *paths; /* by index */
     struct trunk_view *trunks;
     uint32_t trunk_count;

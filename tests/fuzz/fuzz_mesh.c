@@ -148,7 +148,7 @@ static void act(struct mesh *m, uint8_t action)
         break;
     default:
         mesh_forwards(m, action >> 3 & 7, to, ROUTERS_MAX);
-        ASSERT(mesh_radius(m) < ROUTERS_MAX);
+        ASSERT(mesh_most_hops(m) < ROUTERS_MAX);
     }
     ASSERT(mesh_tick(m, world.now) > world.now);
 }
