@@ -1,4 +1,6 @@
 """AutoLinks: the router attaches links to a broker's queues by itself, and does so again whatever happens to them."""
+from unittest.mock import ANY
+
 import pytest
 from proton import Message
 from proton.utils import BlockingConnection, SyncRequestResponse
@@ -332,7 +334,8 @@ def test_several_brokers_that_dial_one_listener_share_an_autolink(start_router, 
         a.vanish()
         consumer = peers.connect(router).receiver("wp.q", credit=100)
         consumer.wait_count(len(b.queue("wp.q")))
-        wait_states(router, {("wp.q", "in"): ACTIVE, ("wp.q", "out"): ACTIVE})
+        # The last error may be that of the broker that has gone: its Proton may have detached before it fell silent.
+        wait_states(router, {("wp.q", "in"): ("active", ANY), ("wp.q", "out"): ("active", ANY)})
 
 
 def test_sharded_queue_over_two_routers_is_drained_from_either(start_mesh, peers):
