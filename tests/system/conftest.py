@@ -4,7 +4,9 @@ import itertools
 import pytest
 
 from support.mesh import Mesh
+from support.peers import Peers
 from support.programs import Program
+from support.relay import Relays
 from support.router import Config, Router
 
 
@@ -32,6 +34,18 @@ def start_router(tmp_path, request):
             failures.append(str(e))
     if failures:
         pytest.fail("\n".join(failures), pytrace=False)
+
+
+@pytest.fixture
+def peers():
+    with Peers() as peers:
+        yield peers
+
+
+@pytest.fixture
+def relays():
+    with Relays() as relays:
+        yield relays
 
 
 @pytest.fixture

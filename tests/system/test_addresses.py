@@ -4,13 +4,7 @@ import re
 import pytest
 from proton import Message
 
-from support.peers import ACCEPTED, REJECTED, RELEASED, Peers
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
+from support.peers import ACCEPTED, REJECTED, RELEASED
 
 
 SAME = ["foo/bar", "/foo/bar", "foo/bar/", "foo/bar.", "amqp:/foo/bar", "amqp://h:1/foo/bar", "amqp:///foo/bar",

@@ -9,17 +9,11 @@ from support.broker import Broker
 from support.brokers import ACTIVE, queue_config, states, wait_states, waypoint, with_broker
 from support.deadline import seconds, wait_until
 from support.mesh import Manager
-from support.peers import ACCEPTED, MODIFIED, RELEASED, Peers
+from support.peers import ACCEPTED, MODIFIED, RELEASED
 from support.router import Config
 from support.tool import output
 
 AUTOLINK = "org.apache.qpid.dispatch.router.config.autoLink"
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 @pytest.fixture

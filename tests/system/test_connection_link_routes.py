@@ -5,16 +5,9 @@ from proton import Message
 
 from support.deadline import wait_until
 from support.mesh import Manager
-from support.peers import Peers
 
 OWN_ROUTE = "org.apache.qpid.dispatch.router.connection.linkRoute"
 PATTERN = "own.*.q"
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 class Node:

@@ -1,15 +1,9 @@
 """Who gets credit when, what becomes of messages without a consumer, and drain (wire-protocol.md section 6.1, 6.2)."""
 import pytest
 
-from support.peers import ACCEPTED, RELEASED, Peers
+from support.peers import ACCEPTED, RELEASED
 from support.router import Config
 from support.wire import DETACH, DISPOSITION, FLOW, TRANSFER, Wire, described, message
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from support.brokers import both_ways, wait_active
 from support.conversation import comparable
 from support.deadline import seconds
 from support.mesh import Manager
-from support.peers import ACCEPTED, RELEASED, Peers
+from support.peers import ACCEPTED, RELEASED
 from support.playing import Playing
 from support.recorded import KNOWN
 from support.recording import Recording
@@ -25,12 +25,6 @@ from support.script import Mixed, Script
 from support.wire import Wire
 
 Place = namedtuple("Place", "host port")  # of one of a router's listeners
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def interior_config(name):

@@ -26,12 +26,6 @@ from support.wire import CLOSE, DISPOSITION, TRANSFER, Wire, described, encode, 
 
 
 
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
-
-
 def interior_config(name, **router):
     return Config(mode="interior", id=name, **router).listener("edge", role="edge")
 

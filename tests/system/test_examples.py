@@ -13,7 +13,7 @@ from support.broker import Broker
 from support.client_peer import ClientPeer
 from support.container import Container
 from support.deadline import seconds, wait_until
-from support.peers import ACCEPTED, Peers
+from support.peers import ACCEPTED
 from support.rabbitmq import free_ports
 from support.router import ROOT, Router, build_dir, die_with_parent, program
 from support.tool import output
@@ -21,12 +21,6 @@ from support.wire import TRANSFER, Wire, message
 
 EXAMPLES = ROOT / "etc" / "examples"
 ATTRIBUTE = r"^(\s*%s\s*:\s*)([^#\s]+)"
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def here(text, kind="listener", **values):

@@ -7,16 +7,10 @@ from proton import Message
 
 from support.broker import Broker
 from support.deadline import wait_until
-from support.peers import ACCEPTED, RELEASED, Peers
+from support.peers import ACCEPTED, RELEASED
 from support.router import Config
 from support.tool import output, run
 from support.wire import Wire, described, encode, message
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def exchange(config=None, **more):

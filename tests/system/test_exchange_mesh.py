@@ -10,25 +10,12 @@ from support.deadline import wait_until
 from support.mesh import Manager, full
 from support.old_router import OldRouter
 from support.old_words import ANNOTATIONS
-from support.peers import ACCEPTED, RELEASED, Peers
-from support.relay import Relays
+from support.peers import ACCEPTED, RELEASED
 from support.router import Config
 from support.tool import output
 from support.wire import encode
 
 MESSAGES = 10
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
-
-
-@pytest.fixture
-def relays():
-    with Relays() as relays:
-        yield relays
 
 
 def exchange(config, name, *hops, **more):

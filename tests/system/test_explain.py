@@ -7,19 +7,12 @@ import pytest
 
 from support.deadline import seconds
 from support.mesh import Manager
-from support.peers import Peers
 from support.relay import Relays
 from support.router import Config, program
 from support.tool import run, usage_error
 from support.wire import Wire
 
 HEALTHY, STUCK = 0, 3
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def explain(router, address, patience=20):

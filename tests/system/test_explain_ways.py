@@ -2,23 +2,16 @@
 routers; and asked at an edge router."""
 import re
 
-import pytest
 from proton import Message, symbol
 from proton.reactor import LinkOption
 
 from support.broker import Broker
 from support.deadline import wait_until
 from support.old_router import OldRouter
-from support.peers import ACCEPTED, RELEASED, Peers
+from support.peers import ACCEPTED, RELEASED
 from support.router import Config
 from support.tool import run, start
 from test_explain import HEALTHY, STUCK, explain, wait_sentence
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def containers(name="broker"):

@@ -4,17 +4,11 @@ from proton import Message
 from proton.utils import BlockingConnection, SyncRequestResponse
 
 from support.mesh import Manager
-from support.peers import ACCEPTED, MODIFIED, RELEASED, Peers
+from support.peers import ACCEPTED, MODIFIED, RELEASED
 from support.router import Config
 from support.waypoint import Capability
 
 FALLBACK = [Capability("qd.fallback")]
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def rule(config, distribution="balanced"):

@@ -8,15 +8,9 @@ import pytest
 from proton import Message
 
 from support.deadline import kilobytes, seconds
-from support.peers import ACCEPTED, Peers
+from support.peers import ACCEPTED
 from support.router import Config
 from support.wire import ACCEPTED as ACCEPTED_CODE, DETACH, DISPOSITION, FLOW, TRANSFER, UNLIMITED, Wire, described, frame, parse, performative
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 @pytest.mark.parametrize("size", [0, 1, 16000, 16384, 65535, 65536, 127 << 10, 129 << 10, 1 << 20, 7_654_321])

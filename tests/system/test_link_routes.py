@@ -14,12 +14,6 @@ LINK_ROUTE = "org.apache.qpid.dispatch.router.config.linkRoute"
 
 
 @pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
-
-
-@pytest.fixture
 def broker():
     with Broker() as broker:
         yield broker

@@ -3,7 +3,6 @@ import json
 import re
 import socket
 
-import pytest
 from proton import Message
 from proton.handlers import MessagingHandler
 from proton.reactor import Container
@@ -13,12 +12,6 @@ from support.peers import ACCEPTED, MODIFIED, RELEASED, Peers
 from support.router import Config
 from support.tool import failure, output
 from support.wire import ATTACH, SOURCE, TRANSFER, Wire, described
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def manage(router, *arguments):

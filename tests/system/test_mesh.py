@@ -10,7 +10,7 @@ from proton import Message, symbol
 
 from support.deadline import SLOWNESS, seconds, wait_until
 from support.mesh import Manager, full
-from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, Peers, settle
+from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, settle
 from support.router import Config
 from support.traffic import Traffic
 
@@ -19,12 +19,6 @@ pytestmark = pytest.mark.heavy
 
 TOPOLOGIES = {"line3": "AB BC", "line4": "AB BC CD", "ring": "AB BC CD DE AE", "star": "AB AC AD AE", "full4": full("ABCD"),
               "diamond": "AB AC BD CD", "full6": full("ABCDEF")}
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def far_ends(mesh):

@@ -5,22 +5,8 @@ import pytest
 from proton import Message
 
 from support.deadline import seconds
-from support.peers import Peers
-from support.relay import Relays
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
-
-
-@pytest.fixture
-def relays():
-    with Relays() as relays:
-        yield relays
 
 
 def lost_neighbours(mesh):

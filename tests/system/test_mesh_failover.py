@@ -6,22 +6,9 @@ import pytest
 from proton import Message
 
 from support.deadline import seconds
-from support.peers import ACCEPTED, MODIFIED, RELEASED, Peers
-from support.relay import Relays
+from support.peers import ACCEPTED, MODIFIED, RELEASED
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
-
-
-@pytest.fixture
-def relays():
-    with Relays() as relays:
-        yield relays
 
 
 class Counting:

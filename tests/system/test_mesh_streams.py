@@ -7,15 +7,9 @@ import pytest
 from proton import Message
 
 from support.deadline import kilobytes, wait_until
-from support.peers import ACCEPTED, MODIFIED, Peers
+from support.peers import ACCEPTED, MODIFIED
 from support.router import Config
 from support.wire import TRANSFER, Wire
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 @pytest.fixture

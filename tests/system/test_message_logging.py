@@ -12,7 +12,7 @@ from proton.handlers import MessagingHandler
 from proton.reactor import Container as Reactor
 
 from support.deadline import kilobytes, wait_until
-from support.peers import ACCEPTED, Peers
+from support.peers import ACCEPTED
 from support.router import Config
 from support.tool import output
 from support.wire import TRANSFER, Wire, described, encode, message
@@ -25,12 +25,6 @@ ALL = ('message-id="m1", user-id=b"anonymous", to="closest/log", subject="greeti
        'absolute-expiry-time="2026-11-20 09:36:16.347000 +0000", '
        'creation-time="2017-07-14 02:40:00.000000 +0000", group-id="g", group-sequence=3, reply-to-group-id="rg", '
        'app-properties={"a"=1, "b"="x", "c"=:"sym", "d"=true}')
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def logging_router(start_router, components, level="trace+", **listener):

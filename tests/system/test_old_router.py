@@ -9,19 +9,13 @@ from support.deadline import wait_until
 from support.mesh import Manager
 from support.old_router import OldRouter
 from support.old_words import ANNOTATIONS, APPLICATION, BODY, PREFIX, PROPERTIES
-from support.peers import ACCEPTED, RELEASED, Peers
+from support.peers import ACCEPTED, RELEASED
 from support.router import Config, Router
 from support.wire import ACCEPTED as TAKEN
 from support.wire import DETACH, RELEASED as GIVEN_BACK
 from support.wire import SOURCE, TARGET, Wire, described, encode, error_of
 
 CONTROL = symbol("qd.router")
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def interior(start_router, name, dial=(), **attributes):

@@ -4,14 +4,8 @@ import pytest
 from proton import Array, Data, Message, UNDESCRIBED, symbol
 from proton.reactor import LinkOption
 
-from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, Peers, settle
+from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, settle
 from support.wire import DISPOSITION, SOURCE, TRANSFER, Wire, described, message
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 @pytest.fixture

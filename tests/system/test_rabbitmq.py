@@ -9,7 +9,7 @@ from proton import Endpoint, Message
 
 from support.brokers import ACTIVE, states, wait_active as wait_routes, wait_remote, wait_states
 from support.deadline import seconds, wait_until
-from support.peers import ACCEPTED, MODIFIED, Peers, settle
+from support.peers import ACCEPTED, MODIFIED, settle
 from support.rabbitmq import RabbitMQ
 from support.router import Config
 from support.tool import output
@@ -17,12 +17,6 @@ from test_explain import HEALTHY, explain
 
 MISSING = "no queue 'missing' in vhost '/'"  # its words
 pytestmark = pytest.mark.heavy  # a start takes ten seconds
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,12 @@
 import pytest
 from proton import Message
 
-from support.peers import Peers
 from support.playing import Hosting
 from support.recorded import CONTAINERS, KNOWN, container_config
 from support.recording import Recording
 from support.router import program
 
 ALLOWED = [*KNOWN, *CONTAINERS]
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def send(peers, client, address, *messages, presettled=False):

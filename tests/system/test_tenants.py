@@ -5,16 +5,10 @@ import re
 import pytest
 
 from support.mesh import Manager
-from support.peers import ACCEPTED, RELEASED, Peers
+from support.peers import ACCEPTED, RELEASED
 from support.router import Config
 from support.tool import output
 from support.wire import CLOSE, Wire, described, error_of, message
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def config(**listener):

@@ -6,18 +6,12 @@ from support.broker import Broker
 from support.brokers import ACTIVE, wait_active, wait_remote, wait_states, with_broker
 from support.deadline import wait_until
 from support.mesh import Manager, Mesh
-from support.peers import ACCEPTED, RELEASED, Peers
+from support.peers import ACCEPTED, RELEASED
 from support.router import Config
 from support.wire import ATTACH, DETACH, Wire, error_of
 from test_edge_router import edge_config, wait_uplink
 from test_link_routes_wire import Container
 from test_tenants import tenant
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 @pytest.fixture

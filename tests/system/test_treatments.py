@@ -1,15 +1,9 @@
 """Closest, balanced, multicast and unavailable, by prefix and by pattern (wire-protocol.md section 6.3)."""
 import pytest
 
-from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, Peers, settle
+from support.peers import ACCEPTED, MODIFIED, REJECTED, RELEASED, settle
 from support.router import Config
 from support.tool import output
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def send_all(outbox, count):

@@ -2,15 +2,9 @@
 import pytest
 
 from support.mesh import Manager
-from support.peers import ACCEPTED, RELEASED, Peers, settle
+from support.peers import ACCEPTED, RELEASED, settle
 from support.router import Config
 from support.waypoint import Capability, Waypoint
-
-
-@pytest.fixture
-def peers():
-    with Peers() as peers:
-        yield peers
 
 
 def waypoint_config(**address):
