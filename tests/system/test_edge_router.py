@@ -25,7 +25,6 @@ from support.wire import ACCEPTED as ACCEPTED_CODE
 from support.wire import CLOSE, DISPOSITION, TRANSFER, Wire, described, encode, frame, performative
 
 
-
 def interior_config(name, **router):
     return Config(mode="interior", id=name, **router).listener("edge", role="edge")
 
